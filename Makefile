@@ -1,0 +1,36 @@
+# Each target makes its own virtual environment when missing and says what it does.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CI_MARKS ?=
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/base: pyproject.toml constraints.txt
+	@echo "== making $(VENV) with the base install (no torch)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/base
+	@echo "== adding the developers' tools"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .[dev]
+	@touch $@
+
+demo: $(VENV)/base ## the sample patrol through the whole chain, console on http://127.0.0.1:8311
+	$(BIN)/python -m serve.console.build
+	$(BIN)/jiejing demo
+
+test: $(VENV)/dev ## the whole test suite
+	$(BIN)/python -m serve.console.build
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/dev ## ruff, mypy (strict) and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist

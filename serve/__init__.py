@@ -1,0 +1,1 @@
+"""Sightings and looks in, cases out, and every door to the outside."""

@@ -1,0 +1,1 @@
+"""The page with the map: templates and the static build."""

@@ -1,0 +1,1 @@
+"""The durable pipeline from an uploaded patrol to cases."""

@@ -1,0 +1,1 @@
+"""Labelled pictures in, published models out: data sets, the simulator, training and both evaluations."""

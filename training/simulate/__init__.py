@@ -1,0 +1,1 @@
+"""Streets that do not exist, with known truth: pictures, tracks, cameras."""
