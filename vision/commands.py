@@ -1,1 +1,146 @@
-"""The commands of vision."""
+"""The commands of vision: `detect`, `patrol`, `locate`. Heavy imports happen inside, so that help is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vision.errors import Fault, UsageError
+
+if TYPE_CHECKING:
+    from vision.detections import Detections
+    from vision.pipeline import Progress
+
+Model = Annotated[
+    str | None, typer.Option(help="Model folder, or the name of a shipped model.", show_default="street-n")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, for machines.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when any input failed.")]
+Draw = Annotated[Path | None, typer.Option(help="Also write pictures with the boxes drawn into this folder.")]
+
+
+class Format(StrEnum):
+    """What `detect` writes."""
+
+    json = "json"
+    coco = "coco"
+    yolo = "yolo"
+
+
+class IdBy(StrEnum):
+    """What identifies a picture in COCO results."""
+
+    stem = "stem"
+    path = "path"
+
+
+@contextmanager
+def progress_bar(title: str, quiet: bool) -> Iterator[Progress]:
+    """A progress bar on a terminal; nothing elsewhere. Yields a function of (done, total)."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def exit_code(processed: int, failed: int, strict: bool) -> int:
+    """0 when at least one input was processed, 1 when none was, or with `strict` when any failed."""
+    return 1 if processed == 0 or (strict and failed) else 0
+
+
+def size_option(text: str | None) -> tuple[int, int] | None:
+    """WIDTHxHEIGHT as two numbers. Raises UsageError when it is neither that nor a single number."""
+    if text is None:
+        return None
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) > 2 or not all(part.isdigit() for part in parts):
+        raise UsageError(f"--input {text}", remedy="give WIDTHxHEIGHT, such as 960x736")
+    return int(parts[0]), int(parts[-1])
+
+
+def detect(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Pictures, or folders of pictures.")],
+    model: Model = None,
+    min_score: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Replaces the model's thresholds per class.")
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.json,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File (json, coco) or folder (yolo).")] = None,
+    draw: Draw = None,
+    id_by: Annotated[
+        IdBy, typer.Option("--id", help="COCO image_id: file name, or path under the folder.")
+    ] = IdBy.stem,
+    input_size: Annotated[str | None, typer.Option("--input", help="Input size WIDTHxHEIGHT, multiples of 32.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Pictures worked on at once.")] = 2,
+    json_: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Find things in pictures. Boxes are pixels of the upright full-resolution picture."""
+    if format_ is Format.yolo and output is None:
+        raise UsageError("--format yolo writes one text file per picture", remedy="name a folder with -o DIR")
+    from vision.detector import Detector
+    from vision.media import find_media
+    from vision.pipeline import detect_files
+    from vision.results import ListWriter, adder, image_ids, yolo_lines
+
+    files = find_media(paths)
+    if not files:
+        raise UsageError("no JPEG or PNG pictures there", remedy="give pictures, or folders that hold some")
+    ids = {} if format_ is Format.json else image_ids(files, paths, id_by)
+    detector = Detector.load(model, threads=threads, input_wh=size_option(input_size))
+    faults: list[Fault] = []
+    found = 0
+
+    def outcomes() -> Iterator[tuple[Path, Detections | Fault]]:
+        nonlocal found
+        with progress_bar("detect", json_) as progress:
+            for done, (file, outcome) in enumerate(detect_files(files, detector, min_score, draw), start=1):
+                progress(done, len(files))
+                if isinstance(outcome, Fault):
+                    faults.append(outcome)
+                    typer.echo(f"jiejing: {outcome}", err=True)
+                else:
+                    found += len(outcome)
+                yield file, outcome
+
+    if format_ is Format.yolo and output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        for file, outcome in outcomes():
+            if not isinstance(outcome, Fault):
+                target = output / f"{ids[file]}.txt"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(yolo_lines(outcome), encoding="utf-8")
+    else:
+        with ListWriter(output, sys.stdout) as writer:
+            add = adder(format_, writer, ids)
+            for file, outcome in outcomes():
+                add(file, outcome)
+    processed = len(files) - len(faults)
+    summary = {"pictures": len(files), "processed": processed, "failed": len(faults), "detections": found}
+    _summarise(
+        {**summary, "model": detector.model.id, "faults": [_fault(f) for f in faults]}, json_, to_stdout=bool(output)
+    )
+    raise typer.Exit(exit_code(processed, len(faults), strict))
+
+
+def _fault(fault: Fault) -> dict[str, str]:
+    return {"file": fault.file, "reason": fault.reason, "remedy": fault.remedy}
+
+
+def _summarise(summary: dict[str, Any], as_json: bool, *, to_stdout: bool) -> None:
+    """The run in one line: to stdout unless the results themselves went there."""
+    plain = ", ".join(f"{key} {value}" for key, value in summary.items() if not isinstance(value, list | dict))
+    typer.echo(json.dumps(summary, ensure_ascii=False) if as_json else plain, err=not to_stdout)

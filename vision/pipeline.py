@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
-from vision.errors import Fault
-from vision.sightings import Look, Sighting
+import numpy as np
+
+from vision import boxes, footage, frames, redact
+from vision.camera import Camera, assumed_camera, read_camera
+from vision.detections import Detections
+from vision.detector import Detector, Letterbox
+from vision.draw import draw, shrink, to_jpeg
+from vision.errors import Fault, JiejingError, MediaError, TrackError
+from vision.frames import Frame
+from vision.locate import FrameDetections, locate
+from vision.media import decode, picture_header, read_bytes
+from vision.parallel import bounded_map
+from vision.sightings import EvidenceBox, Look, Sighting
+from vision.taxonomy import CLASSES, PRIVATE
+from vision.track import Track, read_track, track_from_fixes
+
+EVIDENCE_LONGEST_PX = 1920
+VIDEO_EVERY_S = 0.5
+REPORTED = frozenset(CLASSES) - PRIVATE
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +36,8 @@ class EvidenceFrame:
     """One redacted picture that may be shown.
 
     `jpeg`: without EXIF, longest side at most 1920 px; `scale`: its pixels per full-resolution pixel, so that
-    `EvidenceBox.box_xyxy * scale` are its boxes; `person_over_evidence`: a hidden person or vehicle overlaps a sighting.
+    `EvidenceBox.box_xyxy * scale` are its boxes; `person_over_evidence`: a hidden person or vehicle overlaps a
+    sighting.
     """
 
     frame: str
@@ -29,7 +50,8 @@ class EvidenceFrame:
 
 @dataclass(frozen=True, slots=True)
 class PatrolResult:
-    """All that one patrol yields. `assumptions` are sentences about what was assumed where the input said nothing."""
+    """All that one patrol yields. `assumptions` are sentences about what was assumed where the input said nothing;
+    `started_at` is second 0 of the sightings' and looks' times, None when neither track nor pictures hold dates."""
 
     model: str
     started_at: datetime | None
@@ -43,7 +65,38 @@ class PatrolResult:
     frames_skipped: int
 
 
-Progress = Callable[[int, int], None]
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A frame that was looked at: all it showed down to the hiding threshold, and how well it could be judged."""
+
+    frame: Frame
+    time_s: float
+    seen: Detections
+    quality: float
+
+
+def detect_files(
+    files: Sequence[Path], detector: Detector, min_score: float | None = None, draw_dir: Path | None = None
+) -> Iterator[tuple[Path, Detections | Fault]]:
+    """Detect in many pictures, in their order, as many at once as the detector serves threads.
+
+    Yields each file with its detections, or with the fault that kept it from being read.
+    """
+
+    def one(file: Path) -> tuple[Path, Detections | Fault]:
+        try:
+            data = read_bytes(file)
+            picture = picture_header(data, file)
+            found = detector.detect(detector.decode_for(data, picture), size_wh=picture.size_wh, min_score=min_score)
+            if draw_dir:
+                shown, _ = shrink(decode(data, picture, (EVIDENCE_LONGEST_PX, 0)), EVIDENCE_LONGEST_PX)
+                draw_dir.mkdir(parents=True, exist_ok=True)
+                (draw_dir / f"{file.stem}.jpg").write_bytes(to_jpeg(draw(shown, found)))
+        except MediaError as error:
+            return file, Fault.of(str(file), error)
+        return file, found
+
+    yield from bounded_map(one, files, detector.threads)
 
 
 def run_patrol(
@@ -53,7 +106,246 @@ def run_patrol(
     track: Path | None = None,
     camera: Path | None = None,
     clock_offset_s: float | None = None,
+    track_start: datetime | None = None,
+    detector: Detector | None = None,
     progress: Progress | None = None,
 ) -> PatrolResult:
-    """Turn the pictures and videos of one patrol into sightings, looks and redacted evidence."""
-    raise RuntimeError("not built yet")
+    """Turn the pictures and videos of one patrol into sightings, looks and redacted evidence.
+
+    `media`: files, or folders of them; `track`: GPX or CSV, else the pictures' EXIF positions; `camera`: a camera file,
+    else assumptions that are stated; `clock_offset_s`: seconds to add to the pictures' times; `track_start`: UTC of
+    second 0 of a track without dates; `detector`: a loaded one, instead of `model`.
+
+    Raises TrackError when there is no usable track, CameraError for a wrong camera file, MediaError when no frame could
+    be used. A picture that can't be read or judged becomes a fault.
+    """
+    detector = detector or Detector.load(model)
+    shots = frames.gather(media)
+    faults = list(shots.faults)
+    if not shots.pictures and not shots.videos:
+        raise MediaError(
+            "no picture or video could be opened" + "".join(f"; {fault}" for fault in faults[:3]),
+            remedy="give JPEG or PNG pictures, or a video",
+        )
+    route, pictures, assumed = _route(shots, track, track_start)
+    span_s = (float(route.time_s[0]), float(route.time_s[-1]))
+    clock, zone_notes = frames.clock_for(pictures, route.start, span_s, clock_offset_s)
+    assumed += zone_notes
+    if route.start is None and shots.videos:
+        assumed += ("The track has no dates: the video is taken to begin at the track's second 0.",)
+
+    total = len(pictures)
+    judged: list[_Judged] = []
+    read = skipped = 0
+
+    def usable() -> Iterator[tuple[Frame, float]]:
+        videos = (frames.of_video(path, VIDEO_EVERY_S) for path in shots.videos)
+        for frame in chain(pictures, _guarded(videos, faults)):
+            nonlocal read
+            read += 1
+            time_s = clock.seconds(frame)
+            if time_s is not None and frames.on_track(time_s, span_s):
+                yield frame, time_s
+            else:
+                faults.append(_off_track(frame, time_s, span_s))
+
+    for outcome in bounded_map(lambda item: _look_at(item, detector), usable(), detector.threads):
+        if isinstance(outcome, Fault):
+            faults.append(outcome)
+            skipped += 1
+        else:
+            judged.append(outcome)
+        if progress:
+            progress(len(judged) + skipped, max(total, len(judged) + skipped))
+    if not judged:
+        raise _nothing_judged(faults, route, span_s)
+
+    judged.sort(key=lambda one: (one.time_s, one.frame.name))
+    lens, camera_notes = _lens(camera, judged)
+    assumed += camera_notes
+    located = locate([_for_locating(one, lens, detector) for one in judged], route, lens, report=REPORTED)
+    sizes = {one.frame.name: one.frame.size_wh for one in judged}
+    sightings = tuple(_in_full_pixels(sighting, lens, sizes) for sighting in located.sightings)
+    return PatrolResult(
+        model=detector.model.id,
+        started_at=route.start or _first_moment(judged),
+        sightings=sightings,
+        looks=located.looks,
+        evidence=tuple(_evidence(sightings, judged, detector, faults)),
+        faults=tuple(faults),
+        assumptions=(*assumed, *route.notes, *located.notes),
+        frames_read=read,
+        frames_judged=len(judged),
+        frames_skipped=read - len(judged),
+    )
+
+
+def _route(
+    shots: frames.Footage, track: Path | None, start: datetime | None
+) -> tuple[Track, tuple[Frame, ...], tuple[str, ...]]:
+    """The track, the pictures in their order of time, and what was assumed."""
+    if track is not None:
+        ordered = sorted(shots.pictures, key=lambda frame: (_stamp(frame), frame.name))
+        return read_track(track, start=start), tuple(ordered), ()
+    placed = [frame for frame in shots.pictures if frame.gps is not None]
+    if not placed:
+        raise TrackError(
+            "no track was given and no picture holds a GPS position", remedy="give the patrol's track with --track FILE"
+        )
+    said = ["No track was given: the positions are those in the pictures' EXIF."]
+    if len(placed) < len(shots.pictures):
+        said.append(f"{len(shots.pictures) - len(placed)} pictures hold no position; it is interpolated by time.")
+    if all(frame.taken_at is not None for frame in shots.pictures):
+        ordered = sorted(shots.pictures, key=lambda frame: (_stamp(frame), frame.name))
+    else:
+        said.append("Not every picture holds a time: they are taken in the order of their file names, a second apart.")
+        epoch = datetime(2000, 1, 1, tzinfo=UTC)
+        ordered = [
+            replace(frame, taken_at=epoch + timedelta(seconds=i), time_sigma_s=0.5)
+            for i, frame in enumerate(shots.pictures)
+        ]
+    first = _stamp(ordered[0])
+    with_fix = [(frame, frame.gps) for frame in ordered if frame.gps is not None]
+    route = track_from_fixes(
+        time_s=np.array([_stamp(frame) - first for frame, _ in with_fix]),
+        longitude_deg=np.array([gps.longitude_deg for _, gps in with_fix]),
+        latitude_deg=np.array([gps.latitude_deg for _, gps in with_fix]),
+        start=datetime.fromtimestamp(first, UTC),
+    )
+    # Naive times were read as UTC for the track's own clock too, so the two agree.
+    aware = tuple(
+        replace(frame, taken_at=frame.taken_at.replace(tzinfo=UTC))
+        if frame.taken_at is not None and frame.taken_at.tzinfo is None
+        else frame
+        for frame in ordered
+    )
+    return route, aware, tuple(said)
+
+
+def _stamp(frame: Frame) -> float:
+    """Seconds since 1970 for sorting; a naive time is read as UTC, a missing one sorts first."""
+    if frame.taken_at is None:
+        return 0.0
+    return (frame.taken_at if frame.taken_at.tzinfo else frame.taken_at.replace(tzinfo=UTC)).timestamp()
+
+
+def _guarded(videos: Iterator[Iterator[Frame]], faults: list[Fault]) -> Iterator[Frame]:
+    for video in videos:
+        name = "video"
+        try:
+            for frame in video:
+                name = str(frame.path)
+                yield frame
+        except MediaError as error:
+            faults.append(Fault.of(name, error))
+
+
+def _off_track(frame: Frame, time_s: float | None, span_s: tuple[float, float]) -> Fault:
+    if time_s is None:
+        return Fault(frame.name, "it holds no time", "give pictures with EXIF times, or without --track")
+    side = f"{span_s[0] - time_s:.0f} s before the track begins" if time_s < span_s[0] else ""
+    side = side or f"{time_s - span_s[1]:.0f} s after the track ends"
+    return Fault(frame.name, f"it was taken {side}", "give the track of the same patrol, or use --clock-offset SECONDS")
+
+
+def _nothing_judged(faults: list[Fault], route: Track, span_s: tuple[float, float]) -> JiejingError:
+    off = [fault for fault in faults if "the track" in fault.reason]
+    if off and len(off) == len(faults):
+        begins = f"{route.start + timedelta(seconds=span_s[0]):%Y-%m-%d %H:%M:%S} UTC" if route.start else "second 0"
+        return TrackError(
+            f"no picture overlaps the track in time (the track begins at {begins} and lasts"
+            f" {span_s[1] - span_s[0]:.0f} s; {off[0].file}: {off[0].reason})",
+            remedy="give the track of the same patrol, or shift the pictures with --clock-offset SECONDS",
+        )
+    first = "; ".join(str(fault) for fault in faults[:3])
+    return MediaError(f"none of the pictures could be used ({first})", remedy="see the faults of each picture")
+
+
+def _look_at(item: tuple[Frame, float], detector: Detector) -> _Judged | Fault:
+    frame, time_s = item
+    try:
+        fit = Letterbox.fit(frame.size_wh, detector.input_for(frame.size_wh))
+        pixels = frame.load(fit.inner_wh)
+    except MediaError as error:
+        return Fault.of(frame.name, error)
+    verdict = footage.judge(pixels)
+    if verdict.reason:
+        return Fault(frame.name, verdict.reason, "clean the lens, or drive by daylight")
+    seen = detector.detect(pixels, size_wh=frame.size_wh, min_score=redact.HIDE_MIN_SCORE)
+    return _Judged(replace(frame, pixels=None), time_s, seen, verdict.quality)
+
+
+def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple[str, ...]]:
+    size_wh = Counter(one.frame.size_wh for one in judged).most_common(1)[0][0]
+    if camera is not None:
+        return read_camera(camera), ()
+    focal = [one.frame.focal_px for one in judged if one.frame.size_wh == size_wh and one.frame.focal_px]
+    return assumed_camera(size_wh, float(np.median(focal)) if focal else None)
+
+
+def _for_locating(one: _Judged, lens: Camera, detector: Detector) -> FrameDetections:
+    """What counts as seen, in the pixels of the camera file."""
+    least = np.array(detector.model.thresholds)[one.seen.class_ids]
+    shown = one.seen.where(one.seen.scores >= least)
+    scaled = replace(
+        shown, boxes_xyxy=np.asarray(boxes.scale(shown.boxes_xyxy, shown.size_wh, lens.size_wh)), size_wh=lens.size_wh
+    )
+    return FrameDetections(one.frame.name, one.time_s, scaled, one.quality)
+
+
+def _in_full_pixels(sighting: Sighting, lens: Camera, sizes: dict[str, tuple[int, int]]) -> Sighting:
+    def back(evidence: EvidenceBox) -> EvidenceBox:
+        box = boxes.scale(np.array([evidence.box_xyxy]), lens.size_wh, sizes[evidence.frame])[0]
+        return replace(evidence, box_xyxy=(float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+
+    return replace(sighting, evidence=tuple(back(evidence) for evidence in sighting.evidence))
+
+
+def _first_moment(judged: Sequence[_Judged]) -> datetime | None:
+    taken = judged[0].frame.taken_at
+    return taken - timedelta(seconds=judged[0].time_s) if taken is not None and taken.tzinfo else None
+
+
+def _evidence(
+    sightings: Sequence[Sighting], judged: Sequence[_Judged], detector: Detector, faults: list[Fault]
+) -> Iterator[EvidenceFrame]:
+    """The chosen frames once more, at showing size, with people and vehicles hidden."""
+    wanted: dict[str, list[EvidenceBox]] = {}
+    for sighting in sightings:
+        for evidence in sighting.evidence:
+            wanted.setdefault(evidence.frame, []).append(evidence)
+    by_name = {one.frame.name: one for one in judged if one.frame.name in wanted}
+
+    def write(one: _Judged) -> EvidenceFrame | Fault:
+        try:
+            pixels = one.frame.load((EVIDENCE_LONGEST_PX, 1) if one.frame.size_wh[0] > EVIDENCE_LONGEST_PX else None)
+        except MediaError as error:
+            return Fault.of(one.frame.name, error)
+        shown, _ = shrink(pixels, EVIDENCE_LONGEST_PX)
+        private = redact.private_only(one.seen)
+        evidence_xyxy = np.array([evidence.box_xyxy for evidence in wanted[one.frame.name]])
+        size_wh = (shown.shape[1], shown.shape[0])
+        return EvidenceFrame(
+            frame=one.frame.name,
+            taken_at=one.frame.taken_at,
+            jpeg=to_jpeg(redact.hide(shown, private)),
+            size_wh=size_wh,
+            scale=size_wh[0] / one.frame.size_wh[0],
+            person_over_evidence=redact.overlaps_person(evidence_xyxy, private, one.frame.size_wh),
+        )
+
+    for outcome in bounded_map(write, _with_pixels(by_name), detector.threads):
+        if isinstance(outcome, Fault):
+            faults.append(outcome)
+        else:
+            yield outcome
+
+
+def _with_pixels(by_name: dict[str, _Judged]) -> Iterator[_Judged]:
+    """Pictures as they are; frames of a video found again by running through it once more."""
+    videos = {one.frame.path for one in by_name.values() if one.frame.video_time_s is not None}
+    yield from (one for one in by_name.values() if one.frame.video_time_s is None)
+    for path in sorted(videos):
+        for frame in frames.of_video(path, VIDEO_EVERY_S):
+            if frame.name in by_name:
+                yield replace(by_name[frame.name], frame=frame)

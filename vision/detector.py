@@ -1,0 +1,188 @@
+"""The detector: upright pixels in, `Detections` in full-resolution pixels out. OpenVINO on the CPU; no torch.
+
+The network's own one-to-one head needs no suppression step: its output (1, n, 6) holds x_min, y_min, x_max, y_max,
+score and class id in input pixels, best first.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vision import boxes
+from vision.detections import Detections
+from vision.errors import ModelError
+from vision.media import Picture, Rgb, decode, picture_header, read_bytes
+from vision.model import Model, load_model
+from vision.shipped import model_folder
+
+MAX_DETECTIONS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How a picture lies in the network's input: scaled to `inner_wh`, at `left_top`, the rest padded."""
+
+    input_wh: tuple[int, int]
+    inner_wh: tuple[int, int]
+    left_top: tuple[int, int]
+
+    @classmethod
+    def fit(cls, picture_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
+        """The largest placement of a picture of `picture_wh` pixels inside the input, centred."""
+        ratio = min(input_wh[0] / picture_wh[0], input_wh[1] / picture_wh[1])
+        inner = (
+            min(input_wh[0], max(1, round(picture_wh[0] * ratio))),
+            min(input_wh[1], max(1, round(picture_wh[1] * ratio))),
+        )
+        return cls(input_wh, inner, ((input_wh[0] - inner[0]) // 2, (input_wh[1] - inner[1]) // 2))
+
+    def place(self, pixels: Rgb, pad: int) -> Rgb:
+        """The picture resized and padded: (input height, input width, 3)."""
+        left, top = self.left_top
+        width, height = self.inner_wh
+        canvas = np.full((self.input_wh[1], self.input_wh[0], 3), pad, dtype=np.uint8)
+        # Scaled decoding leaves a factor below two, where bilinear is as good; only other pictures need averaging.
+        how = cv2.INTER_AREA if pixels.shape[1] >= 2 * width else cv2.INTER_LINEAR
+        same = pixels.shape[:2] == (height, width)
+        inner = pixels if same else cv2.resize(pixels, (width, height), interpolation=how)
+        canvas[top : top + height, left : left + width] = inner
+        return canvas
+
+    def undo(self, boxes_xyxy: boxes.FloatArray, picture_wh: tuple[int, int]) -> boxes.FloatArray:
+        """Boxes (n, 4) in input pixels as pixels of the picture, cut at its edges."""
+        left, top = self.left_top
+        moved = boxes_xyxy - np.array([left, top, left, top], dtype=np.float64)
+        return boxes.clip(boxes.scale(moved, self.inner_wh, picture_wh), picture_wh)
+
+
+def choose_input(picture_wh: tuple[int, int], sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """The input size that shows the picture largest for the least padding: the highest share of used pixels wins, then
+    the larger input."""
+
+    def used(size: tuple[int, int]) -> float:
+        inner = Letterbox.fit(picture_wh, size).inner_wh
+        return inner[0] * inner[1] / (size[0] * size[1])
+
+    return max(sizes, key=lambda size: (round(used(size), 1), size[0] * size[1]))
+
+
+class Detector:
+    """A loaded model. Safe to share between threads: each thread has its own inference request per input size."""
+
+    def __init__(self, model: Model, *, threads: int = 2, input_wh: tuple[int, int] | None = None) -> None:
+        import openvino as ov
+
+        self.model = model
+        self._sizes = (input_wh,) if input_wh else model.input_sizes
+        self.threads = max(1, threads)
+        self._core = ov.Core()
+        self._compiled: dict[tuple[int, int], Any] = {}
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    @classmethod
+    def load(
+        cls, folder: str | Path | None = None, *, threads: int = 2, input_wh: tuple[int, int] | None = None
+    ) -> Detector:
+        """Load a model by folder or shipped name; the default model without one.
+
+        `threads`: how many threads will call at once, each served by one core; `input_wh` (width, height) overrides the
+        model's own input sizes. Raises ModelError when the folder is unknown, incomplete or fails its hashes.
+        """
+        if input_wh and any(side < 32 or side % 32 for side in input_wh):
+            raise ModelError(f"input size {input_wh[0]}×{input_wh[1]}", remedy="give multiples of 32, such as 640x640")
+        return cls(load_model(model_folder(folder)), threads=threads, input_wh=input_wh)
+
+    def _engine(self, input_wh: tuple[int, int]) -> Any:
+        """The compiled network for one input size: takes uint8 NHWC, normalises inside."""
+        with self._lock:
+            if input_wh not in self._compiled:
+                import openvino as ov
+                from openvino.preprocess import PrePostProcessor
+
+                try:
+                    network = self._core.read_model(self.model.xml, self.model.bin)
+                    network.reshape([1, 3, input_wh[1], input_wh[0]])
+                    steps = PrePostProcessor(network)
+                    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+                    steps.input().model().set_layout(ov.Layout("NCHW"))
+                    convert = steps.input().preprocess().convert_element_type(ov.Type.f32)
+                    if any(self.model.mean):
+                        convert = convert.mean(list(self.model.mean))
+                    convert.scale(list(self.model.scale))
+                    self._compiled[input_wh] = self._core.compile_model(
+                        steps.build(),
+                        "CPU",
+                        # One stream per calling thread: plain requests, never the asynchronous queue, which can hang.
+                        {"NUM_STREAMS": self.threads, "INFERENCE_NUM_THREADS": self.threads},
+                    )
+                except RuntimeError as error:
+                    raise ModelError(
+                        f"{self.model.xml} cannot be compiled for {input_wh[0]}×{input_wh[1]} ({error})",
+                        remedy="export the model again with a dynamic height and width",
+                    ) from error
+            return self._compiled[input_wh]
+
+    def _request(self, input_wh: tuple[int, int]) -> Any:
+        requests = self._local.__dict__.setdefault("requests", {})
+        if input_wh not in requests:
+            requests[input_wh] = self._engine(input_wh).create_infer_request()
+        return requests[input_wh]
+
+    def input_for(self, picture_wh: tuple[int, int]) -> tuple[int, int]:
+        """The (width, height) of the input that a picture of this size is seen at."""
+        return choose_input(picture_wh, self._sizes)
+
+    def detect(
+        self, pixels: Rgb, *, size_wh: tuple[int, int] | None = None, min_score: float | None = None
+    ) -> Detections:
+        """Find things in upright RGB pixels (height, width, 3).
+
+        `size_wh`: size of the full-resolution picture when `pixels` were decoded smaller; boxes come back in its
+        pixels. `min_score` replaces the model's thresholds per class.
+        """
+        size_wh = size_wh or (pixels.shape[1], pixels.shape[0])
+        input_wh = self.input_for(size_wh)
+        letterbox = Letterbox.fit(size_wh, input_wh)
+        placed = letterbox.place(pixels, self.model.pad)
+        request = self._request(input_wh)
+        rows = np.asarray(request.infer([placed[None]])[0], dtype=np.float64)[0, :MAX_DETECTIONS]
+        return self._detections(rows, letterbox, size_wh, min_score)
+
+    def _detections(
+        self, rows: boxes.FloatArray, letterbox: Letterbox, size_wh: tuple[int, int], min_score: float | None
+    ) -> Detections:
+        scores = np.clip(rows[:, 4], 0.0, 1.0)
+        class_ids = rows[:, 5].round().astype(np.int64)
+        least = np.array(self.model.thresholds)[class_ids] if min_score is None else min_score
+        placed = letterbox.undo(rows[:, :4], size_wh)
+        has_area = (placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])
+        keep = np.flatnonzero((scores >= least) & has_area)
+        keep = keep[np.argsort(-scores[keep], kind="stable")]
+        return Detections(
+            np.asarray(placed[keep], dtype=np.float64),
+            np.asarray(scores[keep], dtype=np.float64),
+            class_ids[keep],
+            size_wh,
+            self.model.id,
+            self.model.classes,
+        )
+
+    def detect_bytes(self, data: bytes, *, name: str = "picture", min_score: float | None = None) -> Detections:
+        """Find things in an encoded picture. Raises MediaError when it cannot be decoded."""
+        picture = picture_header(data, Path(name))
+        return self.detect(self.decode_for(data, picture), size_wh=picture.size_wh, min_score=min_score)
+
+    def detect_file(self, path: Path, *, min_score: float | None = None) -> Detections:
+        """Find things in a picture file. Raises MediaError when it cannot be read or decoded."""
+        return self.detect_bytes(read_bytes(path), name=str(path), min_score=min_score)
+
+    def decode_for(self, data: bytes, picture: Picture) -> Rgb:
+        """The picture's pixels at the least size that the detector still needs."""
+        return decode(data, picture, Letterbox.fit(picture.size_wh, self.input_for(picture.size_wh)).inner_wh)

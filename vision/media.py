@@ -1,0 +1,353 @@
+"""Pictures and videos from disk: what their headers say, and their pixels at the size that is wanted.
+
+Headers are checked before anything is decoded, so that a hostile or broken file costs little and becomes one clear
+line.
+All pixels leave this room as RGB uint8 arrays of shape (height, width, 3), upright after EXIF orientation.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from vision import MAX_PIXELS
+from vision.errors import MediaError
+
+Rgb = npt.NDArray[np.uint8]
+
+MAX_PICTURE_BYTES = 256 * 1024 * 1024
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".mpo"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".avi"})
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_ORIENTATION, _DATE_TIME = 0x0112, 0x9003
+_OFFSET_TIME, _SUBSEC, _FOCAL_35MM = 0x9011, 0x9291, 0xA405
+# EXIF orientation -> how to turn the stored pixels upright: (quarter turns counter-clockwise, then mirror left-right)
+_UPRIGHT = {
+    1: (0, False),
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (3, True),
+    6: (3, False),
+    7: (1, True),
+    8: (1, False),
+}
+# What Pillow raises on broken files.
+_PILLOW_ERRORS = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    KeyError,
+    TypeError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GpsFix:
+    """Where EXIF says the picture was taken: WGS 84 degrees, metres above sea level."""
+
+    longitude_deg: float
+    latitude_deg: float
+    altitude_m: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture's header.
+
+    `size_wh`: pixels after EXIF orientation; `taken_at`: with a zone when the file states one, else naive local time;
+    `time_sigma_s`: half a second when the file has no sub-seconds; `focal_px`: focal length in pixels of the upright
+    full-resolution picture, from EXIF's 35 mm equivalent.
+    """
+
+    path: Path
+    size_wh: tuple[int, int]
+    orientation: int
+    taken_at: datetime | None
+    time_sigma_s: float
+    gps: GpsFix | None
+    focal_px: float | None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def find_media(paths: Sequence[Path], suffixes: frozenset[str] = PICTURE_SUFFIXES) -> list[Path]:
+    """The files themselves, and those with a fitting suffix inside folders, in natural order (2 before 10).
+
+    A path that does not exist stays in the list: reading it gives the fault for the report.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = (file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+            found += sorted(inside, key=lambda file: natural_key(str(file.relative_to(path))))
+        else:
+            found.append(path)
+    return found
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """A sort key that reads digits as numbers."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes. Raises MediaError when it is missing, unreadable, empty or beyond the size limit."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_PICTURE_BYTES:
+            raise MediaError(f"the file has {size / 1e6:.0f} MB", remedy="pictures may have up to 256 MB")
+        data = path.read_bytes()
+    except OSError as error:
+        raise MediaError(f"cannot be read ({error.strerror})", remedy="check the path and its permissions") from error
+    if not data:
+        raise MediaError("the file is empty", remedy="copy it again from the camera")
+    return data
+
+
+def read_picture(path: Path) -> Picture:
+    """The header of a picture file. Raises MediaError when it is no JPEG or PNG picture within the limits."""
+    with_limit = read_bytes(path)
+    return picture_header(with_limit, path)
+
+
+def picture_header(data: bytes, path: Path) -> Picture:
+    """The header of a picture given as bytes; `path` only names it. Raises MediaError as `read_picture` does."""
+    if not data.startswith((_JPEG_MAGIC, _PNG_MAGIC)):
+        raise MediaError("not a JPEG or PNG picture, whatever its name says", remedy="convert it to JPEG or PNG")
+    stored_wh = _stored_size(data)
+    if stored_wh[0] * stored_wh[1] > MAX_PIXELS:
+        raise MediaError(
+            f"{stored_wh[0]}×{stored_wh[1]} pixels are too many",
+            remedy=f"shrink it below {MAX_PIXELS // 1_000_000} megapixels",
+        )
+    exif, gps = _exif(data)
+    orientation = int(exif.get(_ORIENTATION) or 1) if exif.get(_ORIENTATION) in _UPRIGHT else 1
+    turned = _UPRIGHT[orientation][0] % 2 == 1
+    taken_at, sigma_s = _taken_at(exif)
+    focal_mm = _number(exif.get(_FOCAL_35MM))
+    # The 35 mm equivalent is stated for the frame's diagonal of 43.27 mm (CIPA DCG-001).
+    focal_px = focal_mm / 43.27 * float(np.hypot(*stored_wh)) if focal_mm and focal_mm > 0 else None
+    return Picture(
+        path=path,
+        size_wh=(stored_wh[1], stored_wh[0]) if turned else stored_wh,
+        orientation=orientation,
+        taken_at=taken_at,
+        time_sigma_s=sigma_s,
+        gps=_gps_fix(gps),
+        focal_px=focal_px,
+    )
+
+
+def _stored_size(data: bytes) -> tuple[int, int]:
+    if data.startswith(_PNG_MAGIC):
+        if len(data) < 33 or data[12:16] != b"IHDR":
+            raise MediaError("the PNG header is cut off", remedy="copy it again from the camera")
+        width, height = struct.unpack(">II", data[16:24])
+        if not width or not height:
+            raise MediaError("the PNG header states no size", remedy="copy it again from the camera")
+        return width, height
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    except (ValueError, KeyError) as error:  # KeyError: it looks up the colour space of a header it could not read
+        raise MediaError("the JPEG header is cut off or broken", remedy="copy it again from the camera") from error
+    return width, height
+
+
+def _exif(data: bytes) -> tuple[dict[int, Any], dict[int, Any]]:
+    """The EXIF fields of the main and Exif blocks, and those of the GPS block; empty where there are none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd EXIF blocks; what can be read is enough
+            with Image.open(io.BytesIO(data)) as image:
+                exif = image.getexif()
+                return {**exif, **exif.get_ifd(_EXIF_IFD)}, dict(exif.get_ifd(_GPS_IFD))
+    except _PILLOW_ERRORS:
+        # A picture with broken metadata is still a picture.
+        return {}, {}
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _taken_at(exif: dict[int, Any]) -> tuple[datetime | None, float]:
+    try:
+        taken = datetime.strptime(str(exif.get(_DATE_TIME, "")).strip("\0 "), "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None, 0.5
+    digits = re.fullmatch(r"(\d{1,6})\d*", str(exif.get(_SUBSEC, "")).strip("\0 "))
+    if digits:
+        taken += timedelta(microseconds=int(digits[1].ljust(6, "0")))
+    zone = re.fullmatch(r"([+-])(\d{2}):(\d{2})", str(exif.get(_OFFSET_TIME, "")).strip("\0 "))
+    if zone:
+        minutes = int(zone[2]) * 60 + int(zone[3])
+        if minutes < 24 * 60:
+            taken = taken.replace(tzinfo=timezone(timedelta(minutes=-minutes if zone[1] == "-" else minutes)))
+            taken = taken.astimezone(UTC)
+    return taken, 0.02 if digits else 0.5
+
+
+def _gps_fix(gps: dict[int, Any]) -> GpsFix | None:
+    def degrees(values: Any, reference: Any) -> float | None:
+        try:
+            d, m, s = (_number(v) for v in values)
+        except (TypeError, ValueError):
+            return None
+        if d is None or m is None:
+            return None
+        angle = d + m / 60 + (s or 0.0) / 3600
+        return -angle if str(reference).upper()[:1] in {"S", "W"} else angle
+
+    latitude = degrees(gps.get(2), gps.get(1, "N"))
+    longitude = degrees(gps.get(4), gps.get(3, "E"))
+    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
+        return None
+    if latitude == 0 and longitude == 0:  # what receivers write before their first fix
+        return None
+    return GpsFix(longitude, latitude, _number(gps.get(6)))
+
+
+def decode(data: bytes, picture: Picture, min_wh: tuple[int, int] | None = None) -> Rgb:
+    """The picture's pixels, upright. With `min_wh` a JPEG is decoded straight to the smallest eighth that is still at
+    least so large in both directions (in upright pixels), which is faster and nearer to an ideal resize.
+
+    Raises MediaError when the pixel data are broken.
+    """
+    quarter_turns, mirror = _UPRIGHT[picture.orientation]
+    wanted = min_wh[::-1] if min_wh and quarter_turns % 2 else min_wh
+    pixels = _decode_jpeg(data, wanted) if data.startswith(_JPEG_MAGIC) else _decode_png(data)
+    pixels = np.rot90(pixels, quarter_turns)
+    return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)
+
+
+def _decode_jpeg(data: bytes, min_wh: tuple[int, int] | None) -> Rgb:
+    width, height = min_wh or (0, 0)
+    try:
+        _, _, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+        if colours.upper() in {"CMYK", "YCCK"}:
+            return _decode_any(data)
+        try:
+            return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width))
+        except ValueError as error:
+            if "premature end" in str(error).lower():
+                raise MediaError("the JPEG is cut off", remedy="copy it again from the camera") from error
+            # Stray bytes and the like: libjpeg warns, the picture is whole.
+            return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, strict=False))
+    except ValueError as error:
+        raise MediaError(f"the JPEG is broken ({error})", remedy="copy it again from the camera") from error
+
+
+def _decode_png(data: bytes) -> Rgb:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or not data.rstrip(b"\0").endswith(b"IEND\xaeB`\x82"):
+        raise MediaError("the PNG is cut off or broken", remedy="copy it again from the camera")
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def _decode_any(data: bytes) -> Rgb:
+    """Through Pillow: the colour spaces that the fast paths do not know."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    except _PILLOW_ERRORS as error:
+        raise MediaError(f"the picture is broken ({error})", remedy="copy it again from the camera") from error
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One frame of a video: `time_s` is its presentation time in seconds from the file's start."""
+
+    time_s: float
+    pixels: Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video's header: when it was started, if the file says so (UTC), its size after rotation and its length."""
+
+    path: Path
+    started_at: datetime | None
+    size_wh: tuple[int, int]
+    duration_s: float | None
+
+
+def _open_video(path: Path) -> Any:
+    import av
+
+    try:
+        # A container may point at other files or hosts; only this file may be opened.
+        container = av.open(str(path), options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"not a video that can be read ({error})", remedy="convert it to H.264 in MP4") from error
+    if not container.streams.video:
+        container.close()
+        raise MediaError("the file holds no video", remedy="give the camera's own video file")
+    return container
+
+
+def read_video(path: Path) -> Video:
+    """The header of a video. Raises MediaError when it cannot be opened or holds no pictures."""
+    with _open_video(path) as container:
+        stream = container.streams.video[0]
+        created = container.metadata.get("creation_time") or stream.metadata.get("creation_time")
+        try:
+            started_at = datetime.fromisoformat(created).astimezone(UTC) if created else None
+        except ValueError:
+            started_at = None
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if not width or not height or width * height > MAX_PIXELS:
+            raise MediaError(f"{width}×{height} pixels cannot be used", remedy="convert it to 4K or less")
+        duration = container.duration / 1e6 if container.duration else None
+        return Video(path, started_at, (width, height), duration)
+
+
+def video_frames(path: Path, every_s: float) -> Iterator[VideoFrame]:
+    """The frames of a video at least `every_s` seconds apart, by presentation time.
+
+    Raises MediaError when the file can't be opened, or when decoding breaks before the first frame; a file cut off in
+    the middle yields what it holds.
+    """
+    import av
+
+    with _open_video(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        next_s, first = -np.inf, None
+        try:
+            for frame in container.decode(stream):
+                if frame.time is None:
+                    continue
+                first = frame.time if first is None else first
+                time_s = frame.time - first
+                if time_s + 1e-6 < next_s:
+                    continue
+                next_s = time_s + every_s
+                yield VideoFrame(time_s, np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
+        except (av.error.FFmpegError, OSError) as error:
+            if first is None:
+                raise MediaError(f"the video is broken ({error})", remedy="copy it again from the camera") from error

@@ -1,0 +1,99 @@
+"""A model folder: `model.toml` names the classes, the input and the weights, each with its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vision.errors import ModelError
+from vision.taxonomy import CLASSES
+
+CLASS_DEFAULT_THRESHOLD = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A checked model folder.
+
+    `input_sizes`: (width, height) in pixels, multiples of 32, of the static engines; `mean`, `scale` per RGB channel:
+    network input = (value - mean) / scale; `thresholds` (one per class, in `classes` order): least score that is shown.
+    """
+
+    id: str
+    folder: Path
+    classes: tuple[str, ...]
+    input_sizes: tuple[tuple[int, int], ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    pad: int
+    xml: Path
+    bin: Path
+    thresholds: tuple[float, ...]
+
+
+def load_model(folder: Path) -> Model:
+    """Read and verify a model folder.
+
+    Raises ModelError when `model.toml` is missing or wrong, or when a weight file is missing or not what its hash says.
+    """
+    file = folder / "model.toml"
+    try:
+        fields = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} holds no model.toml", remedy="give a model folder") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file} cannot be read ({error})", remedy="restore it from the release") from error
+    try:
+        return _checked(folder, fields)
+    except KeyError as error:
+        raise ModelError(f"{file} lacks the field {error}", remedy="export the model again") from error
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{file}: {error}", remedy="export the model again") from error
+
+
+def _checked(folder: Path, fields: dict[str, Any]) -> Model:
+    classes = tuple(str(name) for name in fields["classes"])
+    sizes = tuple((int(width), int(height)) for width, height in fields["input"]["sizes"])
+    if not sizes or any(side < 32 or side % 32 for size in sizes for side in size):
+        raise ValueError(f"input sizes must be multiples of 32, got {sizes}")
+    weights = fields["weights"]["openvino"]
+    thresholds = fields.get("thresholds", {})
+    unknown = set(thresholds) - set(classes)
+    if unknown:
+        raise ValueError(f"thresholds for unknown classes {sorted(unknown)}")
+    return Model(
+        id=str(fields["id"]),
+        folder=folder,
+        classes=classes,
+        input_sizes=sizes,
+        mean=tuple(float(v) for v in fields["input"]["mean"]),
+        scale=tuple(float(v) for v in fields["input"]["scale"]),
+        pad=int(fields["input"].get("pad", 114)),
+        xml=_verified(folder, str(weights["xml"]), str(weights["xml_sha256"])),
+        bin=_verified(folder, str(weights["bin"]), str(weights["bin_sha256"])),
+        thresholds=tuple(float(thresholds.get(name, CLASS_DEFAULT_THRESHOLD)) for name in classes),
+    )
+
+
+def _verified(folder: Path, name: str, sha256: str) -> Path:
+    if Path(name).name != name:
+        raise ValueError(f"weight files lie in the model folder itself, not at {name!r}")
+    file = folder / name
+    if not file.is_file():
+        raise ModelError(f"{file} is missing", remedy="restore it from the release")
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256.lower():
+        raise ModelError(
+            f"{file} is not the file that model.toml names (SHA-256 {found[:12]}…, expected {sha256[:12]}…)",
+            remedy="restore it from the release; never edit weights in place",
+        )
+    return file
+
+
+def is_ours(model: Model) -> bool:
+    """Whether the model sees exactly the thirteen classes in their published order."""
+    return model.classes == CLASSES
