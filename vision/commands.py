@@ -15,8 +15,11 @@ import typer
 from vision.errors import Fault, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vision.detections import Detections
-    from vision.pipeline import Progress
+
+    Progress = Callable[[int, int], None]
 
 Model = Annotated[
     str | None, typer.Option(help="Model folder, or the name of a shipped model.", show_default="street-n")
@@ -91,9 +94,9 @@ def detect(
     """Find things in pictures. Boxes are pixels of the upright full-resolution picture."""
     if format_ is Format.yolo and output is None:
         raise UsageError("--format yolo writes one text file per picture", remedy="name a folder with -o DIR")
+    from vision.batch import detect_files
     from vision.detector import Detector
     from vision.media import find_media
-    from vision.pipeline import detect_files
     from vision.results import ListWriter, adder, image_ids, yolo_lines
 
     files = find_media(paths)

@@ -9,6 +9,8 @@ from vision import boxes
 from vision.detections import Detections
 from vision.media import Rgb
 
+# Evidence and drawings need no more to be judged by eye.
+SHOWN_LONGEST_PX = 1920
 # One colour per group of classes, RGB; dark text is readable on all of them.
 _COLOURS = {
     "garbage": (240, 90, 60),

@@ -263,9 +263,11 @@ def _decode_jpeg(data: bytes, min_wh: tuple[int, int] | None) -> Rgb:
 
 
 def _decode_png(data: bytes) -> Rgb:
+    if b"IEND\xaeB`\x82" not in data[-1024:]:
+        raise MediaError("the PNG is cut off", remedy="copy it again from the camera")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None or not data.rstrip(b"\0").endswith(b"IEND\xaeB`\x82"):
-        raise MediaError("the PNG is cut off or broken", remedy="copy it again from the camera")
+    if pixels is None:
+        raise MediaError("the PNG is broken", remedy="copy it again from the camera")
     return np.asarray(pixels, dtype=np.uint8)
 
 

@@ -15,17 +15,16 @@ from vision import boxes, footage, frames, redact
 from vision.camera import Camera, assumed_camera, read_camera
 from vision.detections import Detections
 from vision.detector import Detector, Letterbox
-from vision.draw import draw, shrink, to_jpeg
+from vision.draw import SHOWN_LONGEST_PX, shrink, to_jpeg
 from vision.errors import Fault, JiejingError, MediaError, TrackError
+from vision.fixes import Fix
 from vision.frames import Frame
 from vision.locate import FrameDetections, locate
-from vision.media import decode, picture_header, read_bytes
 from vision.parallel import bounded_map
 from vision.sightings import EvidenceBox, Look, Sighting
 from vision.taxonomy import CLASSES, PRIVATE
 from vision.track import Track, read_track, track_from_fixes
 
-EVIDENCE_LONGEST_PX = 1920
 VIDEO_EVERY_S = 0.5
 REPORTED = frozenset(CLASSES) - PRIVATE
 Progress = Callable[[int, int], None]
@@ -73,30 +72,6 @@ class _Judged:
     time_s: float
     seen: Detections
     quality: float
-
-
-def detect_files(
-    files: Sequence[Path], detector: Detector, min_score: float | None = None, draw_dir: Path | None = None
-) -> Iterator[tuple[Path, Detections | Fault]]:
-    """Detect in many pictures, in their order, as many at once as the detector serves threads.
-
-    Yields each file with its detections, or with the fault that kept it from being read.
-    """
-
-    def one(file: Path) -> tuple[Path, Detections | Fault]:
-        try:
-            data = read_bytes(file)
-            picture = picture_header(data, file)
-            found = detector.detect(detector.decode_for(data, picture), size_wh=picture.size_wh, min_score=min_score)
-            if draw_dir:
-                shown, _ = shrink(decode(data, picture, (EVIDENCE_LONGEST_PX, 0)), EVIDENCE_LONGEST_PX)
-                draw_dir.mkdir(parents=True, exist_ok=True)
-                (draw_dir / f"{file.stem}.jpg").write_bytes(to_jpeg(draw(shown, found)))
-        except MediaError as error:
-            return file, Fault.of(str(file), error)
-        return file, found
-
-    yield from bounded_map(one, files, detector.threads)
 
 
 def run_patrol(
@@ -206,12 +181,8 @@ def _route(
         ]
     first = _stamp(ordered[0])
     with_fix = [(frame, frame.gps) for frame in ordered if frame.gps is not None]
-    route = track_from_fixes(
-        time_s=np.array([_stamp(frame) - first for frame, _ in with_fix]),
-        longitude_deg=np.array([gps.longitude_deg for _, gps in with_fix]),
-        latitude_deg=np.array([gps.latitude_deg for _, gps in with_fix]),
-        start=datetime.fromtimestamp(first, UTC),
-    )
+    fixes = [Fix(_stamp(frame) - first, gps.longitude_deg, gps.latitude_deg, gps.altitude_m) for frame, gps in with_fix]
+    route = track_from_fixes(fixes, start=datetime.fromtimestamp(first, UTC), source="EXIF positions")
     # Naive times were read as UTC for the track's own clock too, so the two agree.
     aware = tuple(
         replace(frame, taken_at=frame.taken_at.replace(tzinfo=UTC))
@@ -318,10 +289,10 @@ def _evidence(
 
     def write(one: _Judged) -> EvidenceFrame | Fault:
         try:
-            pixels = one.frame.load((EVIDENCE_LONGEST_PX, 1) if one.frame.size_wh[0] > EVIDENCE_LONGEST_PX else None)
+            pixels = one.frame.load((SHOWN_LONGEST_PX, 1) if one.frame.size_wh[0] > SHOWN_LONGEST_PX else None)
         except MediaError as error:
             return Fault.of(one.frame.name, error)
-        shown, _ = shrink(pixels, EVIDENCE_LONGEST_PX)
+        shown, _ = shrink(pixels, SHOWN_LONGEST_PX)
         private = redact.private_only(one.seen)
         evidence_xyxy = np.array([evidence.box_xyxy for evidence in wanted[one.frame.name]])
         size_wh = (shown.shape[1], shown.shape[0])
