@@ -147,3 +147,27 @@ def _summarise(summary: dict[str, Any], as_json: bool, *, to_stdout: bool) -> No
     """The run in one line: to stdout unless the results themselves went there."""
     plain = ", ".join(f"{key} {value}" for key, value in summary.items() if not isinstance(value, list | dict))
     typer.echo(json.dumps(summary, ensure_ascii=False) if as_json else plain, err=not to_stdout)
+
+
+def locate(
+    detections: Annotated[Path, typer.Option(help="CSV: frame,time_s,class,score,x_min,y_min,x_max,y_max.")],
+    track: Annotated[Path, typer.Option(help="CSV or GPX track.")],
+    camera: Annotated[Path, typer.Option(help="Camera file, JSON (vision/camera.schema.json).")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="GeoJSON file; stdout without it.")] = None,
+    start: Annotated[str | None, typer.Option(help="ISO 8601 instant that time_s counts from.")] = None,
+    json_: Json = False,
+) -> None:
+    """Say where standing things are, each once: geometry and joining alone, without pictures."""
+    from vision.locate_files import instant, locate_files
+
+    collection, located = locate_files(detections, track, camera, start=instant(start))
+    text = json.dumps(collection, ensure_ascii=False)
+    if output is None:
+        typer.echo(text)
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
+    summary = {"located": len(located.sightings), "looks": len(located.looks), "notes": list(located.notes)}
+    if not json_:
+        for note in located.notes:
+            typer.echo(f"jiejing: {note}", err=True)
+    _summarise(summary, json_, to_stdout=output is not None)

@@ -1,0 +1,247 @@
+"""A vehicle's path from position fixes alone: one least-squares problem over the whole track.
+
+State at each knot: east, north (metres), heading (radians clockwise from north), speed (m/s), curvature (1/m) and the
+receiver's wandering error east and north (metres). The vehicle drives where it points and steers by curvature, so its
+heading is held while it stands. The receiver's error is a first-order Gauss-Markov process plus white noise: it is
+shared by neighbouring fixes and does not average away. Factor-graph form of the Rauch-Tung-Striebel smoother, iterated
+(Dellaert and Kaess, Factor Graphs for Robot Perception, 2017, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve, solveh_banded
+
+from vision.geo import FloatArray, wrap_rad
+
+STATES = 7  # east, north, heading, speed, curvature, error east, error north
+# A car in town: braking and pulling off 1 m/s per root second, steering from straight to a 20 m bend within 3 s.
+SPEED_WALK, CURVATURE_WALK, CURVATURE_SIGMA = 1.0, 0.03, 0.1
+SLIP_M, HEADING_WALK = 0.05, np.radians(0.3)
+# A phone's receiver: most of its error wanders with the satellites and the facades, a fifth of it is white.
+ERROR_MEMORY_S, WHITE_SHARE = 30.0, 0.2
+HEADING_FIX_SIGMA, SPEED_FIX_SIGMA = np.radians(3.0), 0.3
+_ROUNDS = 25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SmoothPath:
+    """Knots of the smoothed path: `states` (k, 7) as in the module's text; `diagonal` (k, 7, 7) and `coupling`
+    (k − 1, 7, 7): the blocks of its information matrix; `covariance` (k, 7, 7): marginals at each knot."""
+
+    time_s: FloatArray
+    states: FloatArray
+    diagonal: FloatArray
+    coupling: FloatArray
+    covariance: FloatArray
+
+
+def smooth_fixes(
+    time_s: FloatArray,
+    east_north_m: FloatArray,
+    accuracy_m: FloatArray,
+    heading: FloatArray | None = None,
+    speed_mps: FloatArray | None = None,
+) -> SmoothPath:
+    """Smooth fixes with strictly increasing times; `accuracy_m` is one sigma per axis.
+
+    `heading` (radians) and `speed_mps` are what the receiver itself says, NaN where it says nothing; its heading counts
+    only while it moves.
+    """
+    knots, at = _knots(time_s)
+    states = _first_guess(knots, time_s, east_north_m, accuracy_m)
+    problem = _Problem(knots, at, east_north_m, accuracy_m, heading, speed_mps)
+    cost, damping = problem.cost(states), 1e-3
+    diagonal, coupling, gradient = problem.normal(states)
+    for _ in range(_ROUNDS):
+        step = _solve(diagonal, coupling, -gradient, damping)
+        trial = states + step
+        trial_cost = problem.cost(trial)
+        if trial_cost > cost:
+            damping *= 10
+            if damping > 1e6:
+                break
+            continue
+        settled = cost - trial_cost < 1e-4 * max(cost, 1.0)
+        states, cost, damping = trial, trial_cost, damping / 10
+        diagonal, coupling, gradient = problem.normal(states)
+        if settled:
+            break
+    return SmoothPath(knots, states, diagonal, coupling, marginals(diagonal, coupling))
+
+
+def _knots(time_s: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Knots at the fixes, and every second inside a short gap; where each fix is among them."""
+    filled = [time_s]
+    gaps = np.diff(time_s)
+    for i in np.flatnonzero((gaps > 1.5) & (gaps <= 10.0)):
+        filled.append(np.linspace(time_s[i], time_s[i + 1], int(np.ceil(gaps[i])) + 1)[1:-1])
+    knots = np.sort(np.concatenate(filled))
+    return knots, np.searchsorted(knots, time_s)
+
+
+def _first_guess(knots: FloatArray, time_s: FloatArray, east_north: FloatArray, accuracy: FloatArray) -> FloatArray:
+    """Positions through the fixes, headings along chords long enough to tell them, held while standing."""
+    states = np.zeros((len(knots), STATES))
+    place = np.stack([np.interp(knots, time_s, east_north[:, axis]) for axis in (0, 1)], axis=1)
+    chord = max(2.0, 2.0 * float(np.median(accuracy)))
+    heading = np.full(len(knots), np.nan)
+    low = high = 0
+    for i in range(len(knots)):
+        # the nearest knots before and after that lie half a chord away
+        low, high = max(low, 0), max(high, i)
+        while low < i and np.hypot(*(place[low + 1] - place[i])) > chord / 2:
+            low += 1
+        while high < len(knots) - 1 and np.hypot(*(place[high] - place[i])) < chord / 2:
+            high += 1
+        across = place[high] - place[low]
+        if np.hypot(*across) >= chord / 2:
+            heading[i] = np.arctan2(across[0], across[1])
+    moved = np.flatnonzero(np.isfinite(heading))
+    if len(moved):
+        turns = np.unwrap(heading[moved])
+        heading = np.interp(knots, knots[moved], turns)
+    else:
+        heading = np.zeros(len(knots))
+    states[:, :2], states[:, 2] = place, heading
+    if len(knots) > 1:
+        velocity = np.gradient(place, knots, axis=0)
+        states[:, 3] = velocity[:, 0] * np.sin(heading) + velocity[:, 1] * np.cos(heading)
+    return states
+
+
+class _Problem:
+    """The factors between and at the knots."""
+
+    def __init__(
+        self,
+        knots: FloatArray,
+        at: npt.NDArray[np.int64],
+        east_north: FloatArray,
+        accuracy: FloatArray,
+        heading: FloatArray | None,
+        speed: FloatArray | None,
+    ) -> None:
+        self.dt = np.diff(knots)
+        self.at, self.fix = at, east_north
+        self.white = WHITE_SHARE * accuracy
+        self.heading = np.full(len(at), np.nan) if heading is None else heading
+        self.speed = np.full(len(at), np.nan) if speed is None else speed
+        self.accuracy = np.interp(knots, knots[at], accuracy)
+        self.keep = np.exp(-self.dt / ERROR_MEMORY_S)
+
+    def _between(self, s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Whitened residuals (k − 1, 7) of one knot to the next and their derivatives by both, (k − 1, 7, 7)."""
+        a, b, dt = s[:-1], s[1:], self.dt
+        speed, turn = (a[:, 3] + b[:, 3]) / 2, (a[:, 2] + b[:, 2]) / 2
+        bend = (a[:, 4] + b[:, 4]) / 2
+        sin, cos = np.sin(turn), np.cos(turn)
+        r = np.stack(
+            [
+                b[:, 0] - a[:, 0] - speed * sin * dt,
+                b[:, 1] - a[:, 1] - speed * cos * dt,
+                b[:, 2] - a[:, 2] - bend * speed * dt,
+                b[:, 3] - a[:, 3],
+                b[:, 4] - a[:, 4],
+                b[:, 5] - self.keep * a[:, 5],
+                b[:, 6] - self.keep * a[:, 6],
+            ],
+            axis=1,
+        )
+        to = np.zeros((len(dt), STATES, STATES))
+        from_ = np.zeros_like(to)
+        eye = np.arange(STATES)
+        to[:, eye, eye], from_[:, eye, eye] = 1.0, -1.0
+        from_[:, 5, 5] = from_[:, 6, 6] = -self.keep
+        for block in (to, from_):
+            block[:, 0, 3] = -sin * dt / 2
+            block[:, 1, 3] = -cos * dt / 2
+            block[:, 0, 2] = -speed * cos * dt / 2
+            block[:, 1, 2] = speed * sin * dt / 2
+            block[:, 2, 3] = -bend * dt / 2
+            block[:, 2, 4] = -speed * dt / 2
+        wander = self.accuracy[1:] * np.sqrt(np.maximum(1 - self.keep**2, 1e-9))
+        place = np.sqrt(SPEED_WALK**2 * dt**3 / 12 + SLIP_M**2 * dt)
+        turning = np.sqrt(HEADING_WALK**2 * dt + (CURVATURE_WALK * speed) ** 2 * dt**3 / 12)
+        sigma = np.stack(
+            [place, place, turning, SPEED_WALK * np.sqrt(dt), CURVATURE_WALK * np.sqrt(dt), wander, wander], axis=1
+        )
+        return r / sigma, from_ / sigma[:, :, None], to / sigma[:, :, None]
+
+    def _alone(self, s: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Whitened residuals (k, 7) of a fix and of the priors at each knot, and the derivatives (k, 7, 7)."""
+        r, j = np.zeros((len(s), STATES)), np.zeros((len(s), STATES, STATES))
+        for axis in (0, 1):
+            r[self.at, axis] = (s[self.at, axis] + s[self.at, 5 + axis] - self.fix[:, axis]) / self.white
+            j[self.at, axis, axis] = j[self.at, axis, 5 + axis] = 1 / self.white
+        for row, state, said, sigma in ((2, 2, self.heading, HEADING_FIX_SIGMA), (3, 3, self.speed, SPEED_FIX_SIGMA)):
+            off = s[self.at, state] - said
+            weight = np.where(np.isfinite(off), 1 / sigma, 0.0)
+            if row == 2:
+                off, weight = wrap_rad(off), weight * (np.abs(s[self.at, 3]) > 1.0)
+            r[self.at, row], j[self.at, row, state] = np.nan_to_num(off) * weight, weight
+        r[:, 4], j[:, 4, 4] = s[:, 4] / CURVATURE_SIGMA * 0.1, 0.1 / CURVATURE_SIGMA
+        for row in (5, 6):  # the wandering error starts from its own long-run spread
+            r[0, row], j[0, row, row] = s[0, row] / self.accuracy[0], 1 / self.accuracy[0]
+        # Fixes that jump count little (Cauchy weights, both axes together).
+        jump2 = (r[:, :2] ** 2).sum(axis=1)
+        weight = 1 / np.sqrt(1 + jump2 / 9.0)
+        r[:, :2] *= weight[:, None]
+        j[:, :2] *= weight[:, None, None]
+        return r, j
+
+    def cost(self, s: FloatArray) -> float:
+        """Half the sum of squares, with the robust loss on fixes."""
+        alone, _ = self._alone(s)
+        between, _, _ = self._between(s)
+        # r² w² = x² / (1 + x²/9); undo to x², then the Cauchy loss.
+        w2 = (alone[:, :2] ** 2).sum(axis=1)
+        x2 = w2 / np.maximum(1 - w2 / 9.0, 1e-9)
+        return float((9.0 * np.log1p(x2 / 9.0)).sum() + (alone[:, 2:] ** 2).sum() + (between**2).sum()) / 2
+
+    def normal(self, s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Blocks of JᵀJ, diagonal (k, 7, 7) and coupling (k − 1, 7, 7), and the gradient (k, 7)."""
+        r, j = self._alone(s)
+        diagonal = np.swapaxes(j, 1, 2) @ j
+        gradient = np.einsum("kri,kr->ki", j, r)
+        between, a, b = self._between(s)
+        diagonal[:-1] += np.swapaxes(a, 1, 2) @ a
+        diagonal[1:] += np.swapaxes(b, 1, 2) @ b
+        gradient[:-1] += np.einsum("kri,kr->ki", a, between)
+        gradient[1:] += np.einsum("kri,kr->ki", b, between)
+        diagonal += np.eye(STATES) * 1e-9
+        return diagonal, np.swapaxes(a, 1, 2) @ b, gradient
+
+
+def _solve(diagonal: FloatArray, coupling: FloatArray, right: FloatArray, damping: float) -> FloatArray:
+    """Solve the damped block-tridiagonal system; all (k, 7)."""
+    k, n = right.shape
+    banded = np.zeros((2 * n, k * n))  # lower form of solveh_banded
+    for i in range(n):
+        for j in range(n):
+            if i >= j:
+                banded[i - j, j::n] = diagonal[:, i, j] * (1 + damping if i == j else 1.0)
+            banded[n + i - j, j : (k - 1) * n : n] = coupling[:, j, i]
+    return np.asarray(solveh_banded(banded, right.ravel(), lower=True)).reshape(k, n)
+
+
+def marginals(diagonal: FloatArray, coupling: FloatArray) -> FloatArray:
+    """Covariance (k, n, n) of each block of a block-tridiagonal information matrix."""
+    count = len(diagonal)
+    gains, forward = [], np.array(diagonal[0])
+    inverses = []
+    eye = np.eye(diagonal.shape[1])
+    for i in range(count):
+        factor = cho_factor(forward)
+        inverses.append(cho_solve(factor, eye))
+        if i + 1 < count:
+            gains.append(cho_solve(factor, coupling[i]))
+            forward = diagonal[i + 1] - coupling[i].T @ gains[i]
+    covariance = np.empty_like(diagonal)
+    covariance[-1] = inverses[-1]
+    for i in range(count - 2, -1, -1):
+        covariance[i] = inverses[i] + gains[i] @ covariance[i + 1] @ gains[i].T
+    return covariance
