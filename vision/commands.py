@@ -139,6 +139,73 @@ def detect(
     raise typer.Exit(exit_code(processed, len(faults), strict))
 
 
+def patrol(
+    media: Annotated[list[Path], typer.Argument(metavar="MEDIA…", help="Pictures, videos, or folders of them.")],
+    track: Annotated[Path | None, typer.Option(help="GPX or CSV track; EXIF positions without it.")] = None,
+    camera: Annotated[Path | None, typer.Option(help="Camera file, JSON; stated assumptions without it.")] = None,
+    clock_offset: Annotated[float | None, typer.Option(help="Seconds to add to the pictures' times.")] = None,
+    start: Annotated[str | None, typer.Option(help="ISO 8601 instant that the track's time_s counts from.")] = None,
+    model: Model = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="GeoJSON file; stdout without it.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write the report as JSON.")] = None,
+    draw: Draw = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Pictures worked on at once.")] = 2,
+    json_: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Turn one patrol into located things: pictures or video and a track in, GeoJSON and a report out."""
+    from vision.detector import Detector
+    from vision.draw import draw_evidence
+    from vision.locate_files import feature, instant
+    from vision.pipeline import run_patrol
+
+    detector = Detector.load(model, threads=threads)
+    with progress_bar("patrol", json_) as progress:
+        result = run_patrol(
+            media,
+            track=track,
+            camera=camera,
+            clock_offset_s=clock_offset,
+            track_start=instant(start),
+            detector=detector,
+            progress=progress,
+        )
+    collection = {"type": "FeatureCollection", "features": [feature(sighting) for sighting in result.sightings]}
+    _write(collection, output)
+    summary: dict[str, Any] = {
+        "model": result.model,
+        "started_at": result.started_at.isoformat() if result.started_at else None,
+        "frames": {"read": result.frames_read, "judged": result.frames_judged, "skipped": result.frames_skipped},
+        "sightings": len(result.sightings),
+        "looks": len(result.looks),
+        "assumptions": list(result.assumptions),
+        "faults": [_fault(fault) for fault in result.faults],
+    }
+    if report:
+        _write(summary, report)
+    if draw:
+        draw.mkdir(parents=True, exist_ok=True)
+        for name, data in draw_evidence(result.evidence, result.sightings):
+            (draw / f"{Path(name).stem}.jpg").write_bytes(data)
+    if not json_:
+        for line in (*result.assumptions, *map(str, result.faults)):
+            typer.echo(f"jiejing: {line}", err=True)
+    _summarise(summary, json_, to_stdout=output is not None)
+    raise typer.Exit(exit_code(result.frames_judged, len(result.faults), strict))
+
+
+def _write(value: dict[str, Any], output: Path | None) -> None:
+    """JSON to stdout, or to a file that appears under its name only when it is complete."""
+    text = json.dumps(value, ensure_ascii=False)
+    if output is None:
+        typer.echo(text)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(output.name + ".part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(output)
+
+
 def _fault(fault: Fault) -> dict[str, str]:
     return {"file": fault.file, "reason": fault.reason, "remedy": fault.remedy}
 
@@ -161,11 +228,7 @@ def locate(
     from vision.locate_files import instant, locate_files
 
     collection, located = locate_files(detections, track, camera, start=instant(start))
-    text = json.dumps(collection, ensure_ascii=False)
-    if output is None:
-        typer.echo(text)
-    else:
-        output.write_text(text + "\n", encoding="utf-8")
+    _write(collection, output)
     summary = {"located": len(located.sightings), "looks": len(located.looks), "notes": list(located.notes)}
     if not json_:
         for note in located.notes:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
 import cv2
 import simplejpeg
 
 from vision import boxes
 from vision.detections import Detections
 from vision.media import Rgb
+from vision.sightings import Sighting
 
 # Evidence and drawings need no more to be judged by eye.
 SHOWN_LONGEST_PX = 1920
@@ -57,3 +61,31 @@ def shrink(pixels: Rgb, longest_px: int) -> tuple[Rgb, float]:
         return pixels, 1.0
     small_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
     return cv2.resize(pixels, small_wh, interpolation=cv2.INTER_AREA), factor
+
+
+class Evidence(Protocol):
+    """A redacted picture: its frame's name, its JPEG, and its pixels per full-resolution pixel."""
+
+    @property
+    def frame(self) -> str: ...
+    @property
+    def jpeg(self) -> bytes: ...
+    @property
+    def size_wh(self) -> tuple[int, int]: ...
+    @property
+    def scale(self) -> float: ...
+
+
+def draw_evidence(evidence: Sequence[Evidence], sightings: Sequence[Sighting]) -> Iterator[tuple[str, bytes]]:
+    """Each evidence frame's name and JPEG with the boxes of the sightings that rest on it."""
+    for picture in evidence:
+        rows = [
+            (sighting.class_name, box.score, box.box_xyxy)
+            for sighting in sightings
+            for box in sighting.evidence
+            if box.frame == picture.frame
+        ]
+        full_wh = (round(picture.size_wh[0] / picture.scale), round(picture.size_wh[1] / picture.scale))
+        names = tuple(sorted({name for name, _, _ in rows}))
+        pixels = simplejpeg.decode_jpeg(picture.jpeg, "RGB")
+        yield picture.frame, to_jpeg(draw(pixels, Detections.of(rows, full_wh, class_names=names)))

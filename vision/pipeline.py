@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vision import boxes, footage, frames, redact
+from vision import footage, frames, redact
 from vision.camera import Camera, assumed_camera, read_camera
 from vision.detections import Detections
 from vision.detector import Detector, Letterbox
@@ -138,17 +138,16 @@ def run_patrol(
     judged.sort(key=lambda one: (one.time_s, one.frame.name))
     lens, camera_notes = _lens(camera, judged)
     assumed += camera_notes
-    located = locate([_for_locating(one, lens, detector) for one in judged], route, lens, report=REPORTED)
-    sizes = {one.frame.name: one.frame.size_wh for one in judged}
-    sightings = tuple(_in_full_pixels(sighting, lens, sizes) for sighting in located.sightings)
+    seen = [_for_locating(one, detector) for one in judged]
+    located = locate(seen, route, lens, classes=REPORTED)
     return PatrolResult(
         model=detector.model.id,
         started_at=route.start or _first_moment(judged),
-        sightings=sightings,
+        sightings=located.sightings,
         looks=located.looks,
-        evidence=tuple(_evidence(sightings, judged, detector, faults)),
+        evidence=tuple(_evidence(located.sightings, judged, detector, faults)),
         faults=tuple(faults),
-        assumptions=(*assumed, *route.notes, *located.notes),
+        assumptions=tuple(dict.fromkeys((*assumed, *route.notes, *located.notes))),
         frames_read=read,
         frames_judged=len(judged),
         frames_skipped=read - len(judged),
@@ -254,22 +253,10 @@ def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple
     return assumed_camera(size_wh, float(np.median(focal)) if focal else None)
 
 
-def _for_locating(one: _Judged, lens: Camera, detector: Detector) -> FrameDetections:
-    """What counts as seen, in the pixels of the camera file."""
+def _for_locating(one: _Judged, detector: Detector) -> FrameDetections:
+    """What counts as seen: at or above the model's threshold for the class."""
     least = np.array(detector.model.thresholds)[one.seen.class_ids]
-    shown = one.seen.where(one.seen.scores >= least)
-    scaled = replace(
-        shown, boxes_xyxy=np.asarray(boxes.scale(shown.boxes_xyxy, shown.size_wh, lens.size_wh)), size_wh=lens.size_wh
-    )
-    return FrameDetections(one.frame.name, one.time_s, scaled, one.quality)
-
-
-def _in_full_pixels(sighting: Sighting, lens: Camera, sizes: dict[str, tuple[int, int]]) -> Sighting:
-    def back(evidence: EvidenceBox) -> EvidenceBox:
-        box = boxes.scale(np.array([evidence.box_xyxy]), lens.size_wh, sizes[evidence.frame])[0]
-        return replace(evidence, box_xyxy=(float(box[0]), float(box[1]), float(box[2]), float(box[3])))
-
-    return replace(sighting, evidence=tuple(back(evidence) for evidence in sighting.evidence))
+    return FrameDetections(one.frame.name, one.time_s, one.seen.where(one.seen.scores >= least), one.quality)
 
 
 def _first_moment(judged: Sequence[_Judged]) -> datetime | None:
