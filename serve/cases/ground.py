@@ -1,0 +1,119 @@
+"""Small plane geometry about a point: metres east and north, covariances, and cells for looking places up.
+
+Distances here are of tens of metres, where a local plane is exact to millimetres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import h3
+
+from serve.cases.values import Place
+
+# WGS 84 mean radii would do; these are the usual metres per degree of latitude and of longitude at the equator.
+_METRES_PER_DEGREE = 111_320.0
+# Cells of about 28 m along an edge: a cell and its neighbours hold everything within 20 m of a point in it.
+CELL_RESOLUTION = 11
+REACH_M = 20.0
+
+Covariance = tuple[float, float, float]
+
+
+def offset_m(origin: Place, to: Place) -> tuple[float, float]:
+    """Metres east and north from `origin` to `to`."""
+    return to_plane(origin.longitude_deg, origin.latitude_deg, to.longitude_deg, to.latitude_deg)
+
+
+def to_plane(lon0: float, lat0: float, lon: float, lat: float) -> tuple[float, float]:
+    """Metres east and north of (lon0, lat0), degrees in."""
+    east = (lon - lon0) * _METRES_PER_DEGREE * math.cos(math.radians(lat0))
+    return east, (lat - lat0) * _METRES_PER_DEGREE
+
+
+def from_plane(lon0: float, lat0: float, east: float, north: float) -> tuple[float, float]:
+    """Longitude and latitude in degrees of a point given in metres east and north of (lon0, lat0)."""
+    return lon0 + east / (_METRES_PER_DEGREE * math.cos(math.radians(lat0))), lat0 + north / _METRES_PER_DEGREE
+
+
+def squared_distance(origin: Place, to: Place, spread_m: float = 0.0) -> float:
+    """Squared Mahalanobis distance of two places for their combined error, each axis widened by `spread_m`."""
+    east, north = offset_m(origin, to)
+    a, b, c = (x + y for x, y in zip(origin.covariance_m2, to.covariance_m2, strict=True))
+    a, c = a + spread_m**2, c + spread_m**2
+    return quadratic((a, b, c), east, north)
+
+
+def quadratic(covariance: Covariance, east: float, north: float) -> float:
+    """(east, north) · covariance⁻¹ · (east, north)."""
+    a, b, c = inverse(covariance)
+    return a * east**2 + 2 * b * east * north + c * north**2
+
+
+def inverse(covariance: Covariance) -> Covariance:
+    """The inverse of a symmetric 2×2 matrix given as (xx, xy, yy); a singular one is first widened by 1 cm."""
+    a, b, c = covariance
+    determinant = a * c - b * b
+    if determinant <= 1e-12:
+        a, c = a + 1e-4, c + 1e-4
+        determinant = max(a * c - b * b, 1e-12)
+    return c / determinant, -b / determinant, a / determinant
+
+
+def fuse(places: Sequence[Place]) -> Place:
+    """The places of one thing, each from another pass, as one: weighted by their inverse covariances.
+
+    The order does not matter. Errors of different passes are independent (the satellite error of one pass is in its
+    covariance already). When the places lie further apart than their covariances allow, the result is widened by the
+    Birge ratio (R. T. Birge, Phys. Rev. 40, 1932). The radius keeps the ratio that the places' own radii bear to
+    their covariances, since it also knows the footprint. Raises ValueError when there are no places.
+    """
+    if not places:
+        raise ValueError("no places to fuse")
+    if len(places) == 1:
+        return places[0]
+    lon0 = min(place.longitude_deg for place in places)
+    lat0 = min(place.latitude_deg for place in places)
+    points = [to_plane(lon0, lat0, place.longitude_deg, place.latitude_deg) for place in places]
+    weights = [inverse(place.covariance_m2) for place in places]
+    total = (_sum(w[0] for w in weights), _sum(w[1] for w in weights), _sum(w[2] for w in weights))
+    pull_east = _sum(w[0] * e + w[1] * n for w, (e, n) in zip(weights, points, strict=True))
+    pull_north = _sum(w[1] * e + w[2] * n for w, (e, n) in zip(weights, points, strict=True))
+    a, b, c = inverse(total)
+    east, north = a * pull_east + b * pull_north, b * pull_east + c * pull_north
+    misfit = _sum(
+        quadratic(place.covariance_m2, e - east, n - north) for place, (e, n) in zip(places, points, strict=True)
+    )
+    birge = max(1.0, misfit / (2 * (len(places) - 1)))
+    covariance = (a * birge, b * birge, c * birge)
+    ratios = sorted(place.error_radius_m / _sigma(place.covariance_m2) for place in places)
+    radius = ratios[len(ratios) // 2] * _sigma(covariance)
+    lon, lat = from_plane(lon0, lat0, east, north)
+    return Place(lon, lat, covariance, radius)
+
+
+def _sum(values: Iterable[float]) -> float:
+    """A sum that does not depend on the order."""
+    return math.fsum(values)
+
+
+def _sigma(covariance: Covariance) -> float:
+    return math.sqrt(max((covariance[0] + covariance[2]) / 2, 1e-6))
+
+
+def cell_of(longitude_deg: float, latitude_deg: float) -> int:
+    """The cell that holds a point, as a signed 64-bit integer that any database indexes."""
+    return int(h3.str_to_int(h3.latlng_to_cell(latitude_deg, longitude_deg, CELL_RESOLUTION)))
+
+
+def cells_around(longitude_deg: float, latitude_deg: float) -> set[int]:
+    """The cell of a point and its neighbours: they hold everything within `REACH_M`."""
+    cell = h3.latlng_to_cell(latitude_deg, longitude_deg, CELL_RESOLUTION)
+    return {int(h3.str_to_int(near)) for near in h3.grid_disk(cell, 1)}
+
+
+def cells_of_ring(ring_lonlat: Sequence[tuple[float, float]]) -> set[int]:
+    """The cells that an outline touches or holds: those of its corners, of points along its edges, and inside."""
+    shape = h3.LatLngPoly([(lat, lon) for lon, lat in ring_lonlat])
+    return {int(h3.str_to_int(cell)) for cell in h3.polygon_to_cells_experimental(shape, CELL_RESOLUTION, "overlap")}

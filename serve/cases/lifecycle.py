@@ -1,0 +1,202 @@
+"""A case is the fold of its log: the stages it goes through and what each event does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from serve.cases.events import Event, Kind
+from serve.cases.ground import fuse
+from serve.cases.values import Place, Sighting
+
+
+class Stage(StrEnum):
+    """The seven stages of a city's case, and the two ways out of them."""
+
+    COLLECTED = "collected"
+    FILED = "filed"
+    DISPATCHED = "dispatched"
+    IN_HANDLING = "in_handling"
+    REPORTED_DONE = "reported_done"
+    CLOSED = "closed"
+    EVALUATED = "evaluated"
+    REJECTED = "rejected"
+    VOID = "void"
+
+
+STAGE_NAMES: Mapping[Stage, str] = {
+    Stage.COLLECTED: "信息收集",
+    Stage.FILED: "案卷建立",
+    Stage.DISPATCHED: "任务派遣",
+    Stage.IN_HANDLING: "任务处理",
+    Stage.REPORTED_DONE: "处理反馈",
+    Stage.CLOSED: "核实结案",
+    Stage.EVALUATED: "综合评价",
+    Stage.REJECTED: "不予立案",
+    Stage.VOID: "作废",
+}
+OPEN_STAGES = frozenset({Stage.COLLECTED, Stage.FILED, Stage.DISPATCHED, Stage.IN_HANDLING, Stage.REPORTED_DONE})
+DONE_STAGES = frozenset({Stage.CLOSED, Stage.EVALUATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One sighting's part in a case."""
+
+    sighting_id: str
+    patrol_id: str
+    class_name: str
+    score: float
+    place: Place
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One matter in the city's books. `last_place` is where it was when its last sighting was withdrawn;
+    `unseen`: per patrol, when it saw the place and not the thing."""
+
+    id: str
+    jurisdiction: str
+    class_name: str
+    matter_code: str
+    matter_name: str
+    kin: str
+    stage: Stage
+    opened_by: str
+    seen: tuple[Seen, ...]
+    unseen: Mapping[str, datetime]
+    last_place: Place
+    closed_at: datetime | None
+    version: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has to do something about it."""
+        return self.stage in OPEN_STAGES
+
+    @property
+    def place(self) -> Place:
+        """Where it stands, from all its sightings."""
+        return fuse([part.place for part in self.seen]) if self.seen else self.last_place
+
+    @property
+    def score(self) -> float:
+        """The best score of any pass."""
+        return max((part.score for part in self.seen), default=0.0)
+
+    @property
+    def first_seen(self) -> datetime | None:
+        """When the earliest sighting began."""
+        return min((part.first_seen for part in self.seen), default=None)
+
+    @property
+    def last_seen(self) -> datetime | None:
+        """When the latest sighting ended."""
+        return max((part.last_seen for part in self.seen), default=None)
+
+    @property
+    def not_seen_since(self) -> tuple[datetime, ...]:
+        """The good views without it after it was last seen, earliest first."""
+        last = self.last_seen
+        return tuple(sorted(at for at in self.unseen.values() if last is None or at > last))
+
+    def without(self, patrol_id: str) -> Case:
+        """The case as it would be had this patrol never been."""
+        kept = tuple(part for part in self.seen if part.patrol_id != patrol_id)
+        return replace(
+            self,
+            seen=kept,
+            last_place=self.place,
+            unseen={patrol: at for patrol, at in self.unseen.items() if patrol != patrol_id},
+        )
+
+
+def fold(log: Iterable[Event]) -> Case:
+    """The case that a log tells. Raises ValueError when the log is empty or does not begin with `opened`."""
+    case: Case | None = None
+    for event in log:
+        case = apply(case, event)
+    if case is None:
+        raise ValueError("a case without events")
+    return case
+
+
+def apply(case: Case | None, event: Event) -> Case:
+    """The case after one more event."""
+    data = event.data
+    if case is None:
+        if event.kind is not Kind.OPENED:
+            raise ValueError(f"case {event.case_id}: the log begins with {event.kind.value!r}, not with 'opened'")
+        part = _seen(data)
+        matter = data["matter"]
+        return Case(
+            id=event.case_id,
+            jurisdiction=data["jurisdiction"],
+            class_name=part.class_name,
+            matter_code=matter["code"],
+            matter_name=matter["name"],
+            kin=matter["kin"],
+            stage=Stage(data["stage"]),
+            opened_by=part.sighting_id,
+            seen=(part,),
+            unseen={},
+            last_place=part.place,
+            closed_at=None,
+            version=event.seq,
+        )
+    case = replace(case, version=event.seq)
+    if event.kind in (Kind.OPENED, Kind.SEEN_AGAIN, Kind.RECURRED):
+        part = _seen(data)
+        kept = tuple(other for other in case.seen if other.sighting_id != part.sighting_id)
+        case = replace(case, seen=(*kept, part))
+        if event.kind is not Kind.SEEN_AGAIN:
+            case = replace(case, stage=Stage(data["stage"]), closed_at=None)
+        return case
+    if event.kind is Kind.WITHDRAWN:
+        kept = tuple(other for other in case.seen if other.sighting_id != data["sighting"])
+        return replace(case, seen=kept, last_place=case.place)
+    if event.kind is Kind.NOT_SEEN:
+        return replace(case, unseen={**case.unseen, data["patrol"]: event.at})
+    if event.kind is Kind.LOOK_WITHDRAWN:
+        return replace(case, unseen={patrol: at for patrol, at in case.unseen.items() if patrol != data["patrol"]})
+    return replace(case, stage=Stage.VOID)
+
+
+def sighting_data(sighting: Sighting) -> dict[str, object]:
+    """What an event keeps of a sighting: enough to fold the case without any other table."""
+    return {
+        "sighting": sighting.id,
+        "patrol": sighting.patrol_id,
+        "class": sighting.class_name,
+        "score": sighting.score,
+        "longitude_deg": sighting.place.longitude_deg,
+        "latitude_deg": sighting.place.latitude_deg,
+        "covariance_m2": list(sighting.place.covariance_m2),
+        "error_radius_m": sighting.place.error_radius_m,
+        "frames": sighting.frames,
+        "first_seen": sighting.first_seen.isoformat(),
+        "last_seen": sighting.last_seen.isoformat(),
+    }
+
+
+def _seen(data: Mapping[str, object]) -> Seen:
+    covariance = data["covariance_m2"]
+    assert isinstance(covariance, list | tuple)
+    return Seen(
+        sighting_id=str(data["sighting"]),
+        patrol_id=str(data["patrol"]),
+        class_name=str(data["class"]),
+        score=float(str(data["score"])),
+        place=Place(
+            float(str(data["longitude_deg"])),
+            float(str(data["latitude_deg"])),
+            (float(covariance[0]), float(covariance[1]), float(covariance[2])),
+            float(str(data["error_radius_m"])),
+        ),
+        first_seen=datetime.fromisoformat(str(data["first_seen"])),
+        last_seen=datetime.fromisoformat(str(data["last_seen"])),
+    )

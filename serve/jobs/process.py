@@ -1,0 +1,185 @@
+"""One job: a patrol's files in, its sightings in the books."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from serve.cases.matters import Matters
+from serve.intake.blobs import EVIDENCE, ORIGINALS, Blobs
+from serve.jobs.books import fit
+from serve.jobs.queue import Job
+from serve.jobs.translate import boxes_of, looks_of, picture_of, sightings_of
+from serve.store import patrols, results
+from serve.store.database import Database
+from serve.store.patrols import FileEntry, Patrol, State
+from vision.errors import JiejingError
+from vision.pipeline import PatrolResult
+
+_PROGRESS_SECONDS = 0.5
+_log = structlog.get_logger(__name__)
+
+
+class Runner(Protocol):
+    """What turns files into sightings: `vision.pipeline.run_patrol`, or a test's stand-in."""
+
+    def __call__(
+        self,
+        media: Sequence[Path],
+        *,
+        model: str | Path | None,
+        track: Path | None,
+        camera: Path | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> PatrolResult:
+        """See `vision.pipeline.run_patrol`."""
+
+
+PathReader = Callable[[Path, datetime], list[list[float]]]
+
+
+class _StoppedError(Exception):
+    """The worker was asked to stop, or the job is out of date; raised inside the runner to get out of it."""
+
+
+@dataclass
+class Processor:
+    """Does jobs. `stop` is set when the process wants to end: the job in hand is then given back."""
+
+    database: Database
+    blobs: Blobs
+    matters: Matters
+    runner: Runner
+    read_path: PathReader
+    work_folder: Path
+    model: str | None
+    max_attempts: int
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, job: Job) -> None:
+        """Process one patrol; a fault of the input ends as the patrol's state, never as an exception."""
+        with self.database.writing(job.jurisdiction) as desk:
+            patrol = patrols.start(desk, job.patrol_id, job.generation)
+            if patrol is None:
+                return
+            entries = [entry for entry, _ in patrols.entries(desk, patrol.id)]
+        log = _log.bind(patrol=patrol.id, vehicle=patrol.vehicle, attempt=patrol.attempts)
+        if patrol.attempts > self.max_attempts:
+            reason = f"processing ended its process {self.max_attempts} times"
+            self._fail(job, reason, f"look at the files, then POST /v1/patrols/{patrol.id}/reprocess")
+            log.error("patrol set aside")
+            return
+        folder = self.work_folder / f"{patrol.id}.{job.generation}"
+        settled = False
+        try:
+            log.info("patrol starts", files=len(entries))
+            result, path = self._run(job, patrol, entries, folder)
+            self._keep(job, patrol, result, path)
+            settled = True
+            log.info("patrol done", sightings=len(result.sightings), faults=len(result.faults))
+        except _StoppedError:
+            settled = True
+            if self.stop.is_set():
+                with self.database.writing(job.jurisdiction) as desk:
+                    patrols.hand_back(desk, patrol.id, job.generation)
+            log.info("patrol given back")
+        except JiejingError as error:
+            settled = True
+            self._fail(job, error.message, error.remedy)
+            log.warning("patrol failed", reason=str(error))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if not settled:
+                # A fault of ours: the patrol must not hang for ever, and the error goes on to the log.
+                self._fail(
+                    job,
+                    "an internal error ended the processing; the server's log has the details",
+                    f"report it; after a new version, POST /v1/patrols/{patrol.id}/reprocess",
+                )
+
+    def _run(
+        self, job: Job, patrol: Patrol, entries: Sequence[FileEntry], folder: Path
+    ) -> tuple[PatrolResult, list[list[float]]]:
+        """Lay the files out under their own names and run the pipeline on them."""
+        shutil.rmtree(folder, ignore_errors=True)
+        named: dict[str, list[Path]] = {"media": [], "track": [], "telemetry": []}
+        for entry in entries:
+            path = folder / entry.kind / entry.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(self.blobs.path(ORIGINALS, patrol.id, entry.sha256))
+            named[entry.kind].append(path)
+        camera = None
+        if patrol.camera is not None:
+            camera = folder / "camera.json"
+            camera.write_text(json.dumps(json.loads(patrol.camera)), "utf-8")
+        track = named["track"][0] if named["track"] else None
+        last = 0.0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal last
+            if self.stop.is_set():
+                raise _StoppedError
+            if time.monotonic() - last < _PROGRESS_SECONDS:
+                return
+            last = time.monotonic()
+            with self.database.writing(job.jurisdiction) as desk:
+                if not patrols.note_progress(desk, patrol.id, job.generation, done, total):
+                    raise _StoppedError
+
+        result = self.runner(named["media"], model=self.model, track=track, camera=camera, progress=progress)
+        return result, self.read_path(track, patrol.started_at) if track else []
+
+    def _keep(self, job: Job, patrol: Patrol, result: PatrolResult, path: list[list[float]]) -> None:
+        """Write the pictures, then everything else in one transaction, unless the job is out of date by then."""
+        found = sightings_of(patrol.id, patrol.started_at, result)
+        seen = looks_of(patrol.id, patrol.started_at, result)
+        pictures = [
+            picture_of(patrol.id, frame, self.blobs.put(EVIDENCE, patrol.id, frame.jpeg)) for frame in result.evidence
+        ]
+        boxes = boxes_of(found, result.evidence, pictures)
+        now = datetime.now(UTC)
+        with self.database.writing(job.jurisdiction) as desk:
+            if not patrols.note_progress(desk, patrol.id, job.generation, result.frames_read, result.frames_read):
+                return
+            own = [sighting for sighting, _ in found]
+            outcome = fit(
+                desk,
+                patrol.id,
+                own,
+                seen,
+                self.matters,
+                model=result.model,
+                now=now,
+                withdrawal="the patrol was processed again",
+            )
+            results.replace(desk, patrol.id, own, seen, pictures, boxes, outcome.case_of, outcome.why_none)
+            patrols.set_faults(desk, patrol.id, [(f.file, f.reason, f.remedy) for f in result.faults])
+            patrols.finish(
+                desk,
+                patrol.id,
+                {
+                    "state": State.DONE.value,
+                    "finished_at": now,
+                    "model": result.model,
+                    "frames_total": result.frames_read,
+                    "frames_read": result.frames_read,
+                    "frames_judged": result.frames_judged,
+                    "frames_skipped": result.frames_skipped,
+                    "assumptions": list(result.assumptions),
+                    "path": path,
+                },
+            )
+        self.blobs.remove(EVIDENCE, patrol.id, keep=[picture.sha256 for picture in pictures])
+
+    def _fail(self, job: Job, reason: str, remedy: str) -> None:
+        with self.database.writing(job.jurisdiction) as desk:
+            patrols.fail(desk, job.patrol_id, job.generation, reason, remedy, datetime.now(UTC))

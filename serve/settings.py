@@ -1,0 +1,81 @@
+"""Everything that can be set, with bounds: from the environment (JIEJING_…), an .env file, or the command line."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serve.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """The settings of one server or worker."""
+
+    model_config = SettingsConfigDict(env_prefix="JIEJING_", env_file=".env", extra="forbid", frozen=True)
+
+    data: Path = Field(Path("var/data"), description="Folder for the database, uploads and evidence pictures.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder when left away.")
+    jobs_url: str | None = Field(None, description="Database of the job queue; SQLite in the data folder by default.")
+    host: str = Field("127.0.0.1", description="Address to listen on; another than loopback needs an API key.")
+    port: int = Field(8311, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    api_key: SecretStr | None = Field(None, min_length=16, description="Key that every route but health then needs.")
+    jurisdiction: str = Field(
+        "000000",
+        pattern=r"^[0-9A-Za-z_-]{1,20}$",
+        description="Whose books this server keeps: the division code of the city or district.",
+    )
+    place_name: str = Field("", max_length=60, description="Name of the city or district, shown in the console.")
+    model: str | None = Field(None, description="Model folder or name; the shipped default when left away.")
+    matters_file: Path | None = Field(None, description="The city's own table of matters.")
+    base_map: Path | None = Field(None, description="GeoJSON drawn under the cases.")
+    base_tiles: Path | None = Field(
+        None, description="PMTiles archive of vector or raster tiles drawn under the cases."
+    )
+    keep_originals_days: float = Field(
+        7.0, ge=0, le=3650, description="Days that uploaded pictures are kept after processing, for re-processing."
+    )
+    max_file_bytes: int = Field(8 * 1024**3, ge=1, description="Largest file that a patrol may announce.")
+    max_files: int = Field(50_000, ge=1, le=1_000_000, description="Most files in one patrol.")
+    max_detect_bytes: int = Field(64 * 1024**2, ge=1, description="Largest picture that /v1/detect takes.")
+    max_attempts: int = Field(5, ge=1, le=100, description="Starts after which a patrol that kills its worker fails.")
+    worker_name: str = Field(
+        "local", pattern=r"^[\w.-]{1,64}$", description="Name of this worker: one of its own in a fleet."
+    )
+    worker_jobs: int = Field(1, ge=1, le=64, description="Patrols that one worker processes at a time.")
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Self:
+        object.__setattr__(self, "data", self.data.expanduser().absolute())
+        return self
+
+    @property
+    def database(self) -> str:
+        """The URL of the main database."""
+        return self.database_url or f"sqlite:///{self.data / 'jiejing.sqlite'}"
+
+    @property
+    def jobs(self) -> str:
+        """The URL of the job queue's database."""
+        return self.jobs_url or f"sqlite:///{self.data / 'jobs.sqlite'}"
+
+    def refuse_open_door(self) -> None:
+        """Raise SettingsError when the server would listen beyond this machine without a key."""
+        if self.api_key is None and not is_loopback(self.host):
+            raise SettingsError(
+                f"refusing to listen on {self.host} without an API key",
+                remedy="set JIEJING_API_KEY to a secret of at least 16 characters, or listen on 127.0.0.1",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name is this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

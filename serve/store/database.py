@@ -1,0 +1,88 @@
+"""The database: opening it, bringing it up to date, and transactions that carry the caller's jurisdiction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+
+from serve.errors import SettingsError
+
+_BUSY_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One transaction on behalf of one jurisdiction; every query function takes one."""
+
+    connection: sa.Connection
+    jurisdiction: str
+
+
+class Database:
+    """Opens SQLite (WAL) or PostgreSQL by URL. Raises SettingsError when it cannot be opened."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
+            raise SettingsError(
+                f"the database URL cannot be used: {error}",
+                remedy="set it like sqlite:////var/lib/jiejing/jiejing.sqlite or postgresql+psycopg://user@host/name",
+            ) from error
+        if self.engine.dialect.name == "sqlite":
+            _prepare_sqlite(self.engine)
+
+    def migrate(self) -> None:
+        """Bring the tables up to date. Safe to call at every start, and from several processes at once."""
+        config = alembic.config.Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        try:
+            with self.engine.connect().execution_options(jiejing_write=True) as connection, connection.begin():
+                config.attributes["connection"] = connection
+                alembic.command.upgrade(config, "head")
+        except sa.exc.OperationalError as error:
+            raise SettingsError(
+                f"the database cannot be opened: {error.orig}", remedy="check that the folder exists and is writable"
+            ) from error
+
+    @contextmanager
+    def reading(self, jurisdiction: str) -> Iterator[Desk]:
+        """A consistent view; nothing is written."""
+        with self.engine.connect() as connection, connection.begin():
+            yield Desk(connection, jurisdiction)
+
+    @contextmanager
+    def writing(self, jurisdiction: str) -> Iterator[Desk]:
+        """All or nothing; committed and durable when the block ends without an error."""
+        with self.engine.connect().execution_options(jiejing_write=True) as connection, connection.begin():
+            yield Desk(connection, jurisdiction)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    """WAL so that readers never wait; full sync so that a commit is durable; one writer at a time from its start, since
+    a reader that turns into a writer half-way would fail instead of waiting."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(raw: object, _record: object) -> None:
+        raw.isolation_level = None  # type: ignore[attr-defined]  # the driver must not begin transactions by itself
+        cursor = raw.cursor()  # type: ignore[attr-defined]
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        write = connection.get_execution_options().get("jiejing_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
