@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CI_MARKS ?=
 
 .PHONY: demo test lint bench clean
 
@@ -32,5 +31,10 @@ lint: $(VENV)/dev ## ruff, mypy (strict) and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-clean:
+bench: $(VENV)/dev ## what the figures in docs/performance.md rest on; peers are measured where they are installed
+	$(BIN)/python bench/detect.py $(BENCH_ARGS)
+	$(BIN)/python bench/locate.py
+	$(BIN)/python bench/merge.py
+
+clean: ## remove the virtual environment and build outputs
 	rm -rf $(VENV) build dist
