@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -15,14 +15,14 @@ from typing import Protocol
 import structlog
 
 from serve.cases.matters import Matters
-from serve.intake.blobs import EVIDENCE, ORIGINALS, Blobs
+from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
 from serve.jobs.books import fit
 from serve.jobs.queue import Job
 from serve.jobs.translate import boxes_of, looks_of, picture_of, sightings_of
 from serve.store import patrols, results
 from serve.store.database import Database
 from serve.store.patrols import FileEntry, Patrol, State
-from vision.errors import JiejingError
+from vision.errors import Fault, JiejingError
 from vision.pipeline import PatrolResult
 
 _PROGRESS_SECONDS = 0.5
@@ -30,15 +30,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Runner(Protocol):
-    """What turns files into sightings: `vision.pipeline.run_patrol`, or a test's stand-in."""
+    """What turns files into sightings: `serve.sight.Sight.run_patrol`, or a test's stand-in."""
 
     def __call__(
         self,
         media: Sequence[Path],
         *,
-        model: str | Path | None,
         track: Path | None,
         camera: Path | None,
+        track_start: datetime | None,
         progress: Callable[[int, int], None] | None,
     ) -> PatrolResult:
         """See `vision.pipeline.run_patrol`."""
@@ -61,7 +61,6 @@ class Processor:
     runner: Runner
     read_path: PathReader
     work_folder: Path
-    model: str | None
     max_attempts: int
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -83,6 +82,7 @@ class Processor:
         try:
             log.info("patrol starts", files=len(entries))
             result, path = self._run(job, patrol, entries, folder)
+            result = replace(result, faults=tuple(_fault(fault, folder) for fault in result.faults))
             self._keep(job, patrol, result, path)
             settled = True
             log.info("patrol done", sightings=len(result.sightings), faults=len(result.faults))
@@ -94,7 +94,7 @@ class Processor:
             log.info("patrol given back")
         except JiejingError as error:
             settled = True
-            self._fail(job, error.message, error.remedy)
+            self._fail(job, _plain(error.message, folder), _plain(error.remedy, folder))
             log.warning("patrol failed", reason=str(error))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -135,7 +135,9 @@ class Processor:
                 if not patrols.note_progress(desk, patrol.id, job.generation, done, total):
                     raise _StoppedError
 
-        result = self.runner(named["media"], model=self.model, track=track, camera=camera, progress=progress)
+        result = self.runner(
+            named["media"], track=track, camera=camera, track_start=patrol.started_at, progress=progress
+        )
         return result, self.read_path(track, patrol.started_at) if track else []
 
     def _keep(self, job: Job, patrol: Patrol, result: PatrolResult, path: list[list[float]]) -> None:
@@ -183,3 +185,14 @@ class Processor:
     def _fail(self, job: Job, reason: str, remedy: str) -> None:
         with self.database.writing(job.jurisdiction) as desk:
             patrols.fail(desk, job.patrol_id, job.generation, reason, remedy, datetime.now(UTC))
+
+
+def _fault(fault: Fault, folder: Path) -> Fault:
+    return Fault(_plain(fault.file, folder), _plain(fault.reason, folder), _plain(fault.remedy, folder))
+
+
+def _plain(text: str, folder: Path) -> str:
+    """A sentence that names files as the vehicle knows them, not where they lie here."""
+    for kind in ("media", "track", "telemetry"):
+        text = text.replace(f"{folder / kind}/", "")
+    return text.replace(f"{folder}/", "")

@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("handbacks", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", serve.store.tables.UtcDateTime(timezone=True), nullable=False),
         sa.Column("finished_at", serve.store.tables.UtcDateTime(timezone=True), nullable=True),
         sa.Column("originals_deleted_at", serve.store.tables.UtcDateTime(timezone=True), nullable=True),

@@ -1,0 +1,144 @@
+"""The composition root: `create_app(settings)` puts the rooms together; the lifespan owns what must be closed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from serve.cases.matters import read_matters
+from serve.context import Context
+from serve.doors import cases, detect, health, patrols, problems
+from serve.doors.guard import Guard
+from serve.errors import SettingsError
+from serve.store.blobs import Blobs
+from serve.intake.desk import Intake, delete_expired, hand_over_waiting
+from serve.jobs.housekeeping import Housekeeper
+from serve.jobs.process import PathReader, Processor, Runner
+from serve.jobs.queue import DbosJobs, Jobs, Work
+from serve.settings import Settings
+from serve.sight import Sight, read_path
+from serve.store.database import Database
+
+_HOUSEKEEPING_SECONDS = 30.0
+JobsMaker = Callable[[Settings, Work | None], Jobs]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Everything below the doors, open: what a server and a worker have in common."""
+
+    context: Context
+    jobs: Jobs
+    processor: Processor
+    housekeeper: Housekeeper | None
+
+    def close(self) -> None:
+        """Give back the job in hand and let go of everything."""
+        self.processor.stop.set()
+        if self.housekeeper is not None:
+            self.housekeeper.close()
+        self.jobs.close()
+        self.context.database.close()
+
+
+def _durable_jobs(settings: Settings, work: Work | None) -> Jobs:
+    return DbosJobs(settings.jobs, work=work, worker_name=settings.worker_name, worker_jobs=settings.worker_jobs)
+
+
+def start_engine(
+    settings: Settings,
+    *,
+    works: bool = True,
+    runner: Runner | None = None,
+    path_reader: PathReader = read_path,
+    jobs: JobsMaker | None = None,
+) -> Engine:
+    """Open the stores, bring the tables up to date, take up the work that was left undone.
+
+    `works`: whether this process also does jobs; `runner` and `path_reader` stand in for `vision`, `jobs` for the
+    durable queue. Raises SettingsError when something that is set cannot be used.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True)
+    try:
+        matters = read_matters(settings.matters_file)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"the table of matters cannot be used: {error}", remedy="see serve/cases/matters.toml"
+        ) from error
+    database = Database(settings.database)
+    database.migrate()
+    blobs = Blobs(settings.data / "files")
+    blobs.prepare()
+    sight = Sight(settings.model)
+    processor = Processor(
+        database=database,
+        blobs=blobs,
+        matters=matters,
+        runner=runner or sight.run_patrol,
+        read_path=path_reader,
+        work_folder=settings.data / "work",
+        max_attempts=settings.max_attempts,
+    )
+    work: Work | None = processor if works else None
+    make_jobs = jobs or _durable_jobs
+    queue = make_jobs(settings, work)
+    queue.start()
+    housekeeper = None
+    if works:
+        housekeeper = Housekeeper(
+            [
+                lambda: hand_over_waiting(database, queue),
+                lambda: delete_expired(database, blobs, settings.keep_originals_days),
+            ],
+            every_s=_HOUSEKEEPING_SECONDS,
+        )
+        housekeeper.start()
+    intake = Intake(database, blobs, queue, matters, settings.jurisdiction)
+    return Engine(Context(settings, database, blobs, matters, intake, sight), queue, processor, housekeeper)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    works: bool = True,
+    runner: Runner | None = None,
+    path_reader: PathReader = read_path,
+    jobs: JobsMaker | None = None,
+) -> FastAPI:
+    """The server. Nothing is opened before its lifespan begins; the parameters are those of `start_engine`.
+
+    Raises SettingsError when it would listen beyond this machine without an API key.
+    """
+    settings.refuse_open_door()
+    metrics = health.Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = await run_in_threadpool(
+            start_engine, settings, works=works, runner=runner, path_reader=path_reader, jobs=jobs
+        )
+        app.state.context = engine.context
+        metrics.watch(engine.context.database)
+        yield
+        await run_in_threadpool(engine.close)
+
+    app = FastAPI(
+        title="Jiejing 街净",
+        summary="Street pictures and a GPS track go in; geotagged city-management cases come out, one per thing.",
+        version=importlib.metadata.version("jiejing"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.metrics = metrics
+    problems.install(app)
+    for door in (patrols, cases, detect, health):
+        app.include_router(door.router)
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(health.Meter, metrics=metrics)
+    return app

@@ -1,0 +1,104 @@
+"""Whether the server lives, whether it can work, and what it counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.context import Here
+from serve.doors.problems import problem
+from serve.store import cases, patrols
+from serve.store.database import Database
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/health/live")
+def live() -> dict[str, str]:
+    """Answers while the process lives."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready", response_model=None)
+def ready(here: Here) -> dict[str, str] | Response:
+    """Whether the database can be reached."""
+    try:
+        with here.database.reading(here.settings.jurisdiction) as desk:
+            desk.connection.execute(sa.text("SELECT 1"))
+    except sa.exc.SQLAlchemyError:
+        return problem(503, "Not ready", "the database cannot be reached: check the database and the data folder")
+    return {"status": "ready"}
+
+
+@router.get("/metrics", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """Figures for Prometheus."""
+    registry: CollectorRegistry = request.app.state.metrics.registry
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class Metrics:
+    """The figures of one server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("method", "route", "status")
+        self.requests = Counter("jiejing_requests", "Answered requests.", labels, registry=self.registry)
+        self.seconds = Histogram(
+            "jiejing_request_seconds", "Time to answer.", ("method", "route"), registry=self.registry
+        )
+
+    def watch(self, database: Database) -> None:
+        """Also tell how many patrols and cases there are, counted when asked."""
+        self.registry.register(_Books(database))
+
+
+class _Books:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterable[Metric]:
+        """Patrols by state and cases by stage."""
+        found = GaugeMetricFamily("jiejing_patrols", "Patrols by state.", labels=("state",))
+        for state, count in patrols.counts_by_state(self._database).items():
+            found.add_metric((state,), count)
+        yield found
+        found = GaugeMetricFamily("jiejing_cases", "Cases by stage.", labels=("stage",))
+        for stage, count in cases.counts_by_stage(self._database).items():
+            found.add_metric((stage,), count)
+        yield found
+
+
+class Meter:
+    """An ASGI layer that counts requests by route template, so that ids never become labels."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and note how it ended."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+            self._metrics.seconds.labels(scope["method"], route).observe(time.monotonic() - began)

@@ -1,0 +1,65 @@
+"""Every error leaves as an RFC 9457 problem document; one table says which error is which status."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from serve import errors
+from vision.errors import CameraError, JiejingError, MediaError, ModelError, TrackError
+
+STATUS: dict[type[JiejingError], HTTPStatus] = {
+    errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.ConflictError: HTTPStatus.CONFLICT,
+    errors.InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.MismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.TooLargeError: HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
+    errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    errors.ForbiddenError: HTTPStatus.FORBIDDEN,
+    MediaError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    CameraError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TrackError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
+    """A problem document. `detail` ends with the remedy."""
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail, **more}
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def of_error(error: JiejingError) -> JSONResponse:
+    """The problem document of one of our errors; an unknown kind is a server error."""
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+    return problem(status, status.phrase, str(error), remedy=error.remedy)
+
+
+def install(app: FastAPI) -> None:
+    """Make the application answer with problem documents."""
+
+    @app.exception_handler(JiejingError)
+    def ours(_request: Request, error: JiejingError) -> JSONResponse:
+        return of_error(error)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [
+            {"field": ".".join(str(step) for step in fault["loc"]), "reason": fault["msg"]} for fault in error.errors()
+        ]
+        first = f"{found[0]['field']}: {found[0]['reason']}" if found else "the request cannot be read"
+        detail = f"{first}: correct it; /docs describes what is expected"
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request", detail, errors=found)
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        detail = f"{request.method} {request.url.path}: {error.detail}: /docs lists what there is"
+        return problem(status, status.phrase, detail)
