@@ -107,13 +107,34 @@ class Camera:
         plane = self._fish(optical) if self.model == "fisheye" else self._distort(optical)
         return np.asarray(plane * self.focal_xy + self.centre_xy)
 
+    def gradient(self, points_m: npt.ArrayLike) -> FloatArray:
+        """How pixels move with points: (..., 2, 3) pixels per metre for points (..., 3) in vehicle axes."""
+        points = np.asarray(points_m, float)
+        if self.model == "pinhole" and not any(self.distortion):
+            optical = points @ self.optical_to_vehicle
+            depth = np.maximum(optical[..., 2], _NEAR)
+            zero = np.zeros_like(depth)
+            rows = [
+                np.stack([1 / depth, zero, -optical[..., 0] / depth**2], axis=-1) * self.focal_xy[0],
+                np.stack([zero, 1 / depth, -optical[..., 1] / depth**2], axis=-1) * self.focal_xy[1],
+            ]
+            return np.asarray(np.stack(rows, axis=-2) @ self.optical_to_vehicle.T)
+        step = 1e-4 * np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-3)
+        columns = [
+            (self.project(points + step * axis) - self.project(points - step * axis)) / (2 * step) for axis in np.eye(3)
+        ]
+        return np.stack(columns, axis=-1)
+
+    def depth(self, points_m: npt.ArrayLike) -> FloatArray:
+        """Metres along the optical axis of points (..., 3) in vehicle axes seen from the lens."""
+        return np.asarray(np.asarray(points_m, float) @ self.optical_to_vehicle[:, 2])
+
     def sees(self, points_m: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Which of the points (..., 3), in vehicle axes seen from the lens, fall into the picture."""
         points = np.asarray(points_m, float)
         pixels = self.project(points)
         inside = ((pixels >= -0.5) & (pixels <= np.array(self.size_wh) - 0.5)).all(axis=-1)
-        depth = points @ self.optical_to_vehicle[:, 2]
-        return np.asarray(inside & ((depth > _NEAR) | (self.model == "fisheye")))
+        return np.asarray(inside & ((self.depth(points) > _NEAR) | (self.model == "fisheye")))
 
     def _coefficients(self, count: int) -> FloatArray:
         return np.array([*self.distortion, *[0.0] * count][:count])

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
+from vision.association import Spots, follow
 from vision.camera import Camera
+from vision.candidates import Candidates, Judged, compact, gather, judge, merged
+from vision.cuboid import LENGTH, WIDTH, YAW, FrameStates
 from vision.detections import Detections
-from vision.geo import rotation
+from vision.geo import FloatArray
 from vision.looks import looks_of
+from vision.observations import BoolArray, IntArray, Observations, observe
 from vision.sightings import EvidenceBox, Look, Sighting
-from vision.taxonomy import usual_size
-from vision.track import Track
+from vision.together import Together, ground_of, solve_together
+from vision.track import Poses, Track
+
+# A frame whose heading is worse than this can't say where anything is.
+WORST_HEADING_DEG = 25.0
+SUSPENSION_S = 1.5
+EACH_TILT_SIGMA = (np.radians(0.7), np.radians(1.5))
+REST_TILT_SIGMA = (np.radians(0.15), np.radians(0.4))
+MOBILE = frozenset({"vehicle", "car", "van", "truck", "bus", "tram", "misc", "person", "pedestrian", "cyclist"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,7 @@ class FrameDetections:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """All standing things of one patrol, each once, and the ground that was seen. `notes`: what was left out and why."""
+    """All standing things of one patrol, each once, and the ground that was seen; `notes`: what was left out, why."""
 
     sightings: tuple[Sighting, ...]
     looks: tuple[Look, ...]
@@ -47,83 +59,145 @@ def locate(
     `classes`: only these are reported (all of them without it). The order of the frames given does not matter.
     """
     ordered = sorted(frames, key=lambda f: (f.time_s, f.frame))
+    ordered, poses, notes = _posed(ordered, track)
+    if not ordered:
+        return Located((), (), (*track.notes, *notes))
     times = np.array([f.time_s for f in ordered])
-    poses = track.poses_at(times)
-    clusters: list[dict[str, object]] = []
-    place_list: list[list[tuple[np.ndarray, FrameDetections, int]]] = []
-    names: list[str] = []
-    for k, frame in enumerate(ordered):
-        if not poses.known[k] or not len(frame.detections):
-            continue
-        d = frame.detections
-        scaled = camera.scaled(d.size_wh)
-        foot = np.column_stack([(d.boxes_xyxy[:, 0] + d.boxes_xyxy[:, 2]) / 2, d.boxes_xyxy[:, 3]])
-        rays = scaled.rays(foot)
-        for j, name in enumerate(d.names()):
-            if rays[j, 2] > -0.02:
-                continue
-            ground = rays[j] * (camera.height_m / -rays[j, 2])
-            reach = float(np.hypot(ground[0], ground[1]))
-            if reach > 40:
-                continue
-            ground = ground[:2] * (1 + usual_size(name).depth / 2 / reach)
-            ground = ground + [camera.mount.forward_m, camera.mount.left_m]
-            turn = rotation(90.0 - poses.heading_deg[k], 0, 0)[:2, :2]
-            place = turn @ ground + poses.enu_m[k, :2]
-            for i, members in enumerate(place_list):
-                if names[i] == name and np.hypot(*(members[-1][0] - place)) < 2.0:
-                    members.append((place, frame, j))
-                    break
-            else:
-                place_list.append([(place, frame, j)])
-                names.append(name)
-    del clusters
-    sightings = []
-    for name, members in zip(names, place_list, strict=True):
+    found = [f.detections for f in ordered]
+    looks = looks_of(times, poses, found, np.array([f.quality for f in ordered]), camera, track.frame)
+    seen = observe(times, found, poses, camera)
+    if not len(seen):
+        return Located((), looks, (*track.notes, *notes))
+    sightings = _sightings(seen, ordered, track, poses, camera, classes)
+    return Located(sightings, looks, (*track.notes, *notes))
+
+
+def _posed(
+    ordered: list[FrameDetections], track: Track
+) -> tuple[list[FrameDetections], Poses, list[str]]:
+    poses = track.poses_at([f.time_s for f in ordered])
+    unsure = np.degrees(np.sqrt(poses.covariance[:, 2, 2])) > WORST_HEADING_DEG
+    keep = poses.known & ~unsure
+    notes = []
+    if (~poses.known).any():
+        notes.append(f"{(~poses.known).sum()} frames left out: the track says nothing about their time.")
+    if (poses.known & unsure).any():
+        notes.append(f"{(poses.known & unsure).sum()} frames left out: the track does not tell the heading there.")
+    chosen = np.flatnonzero(keep)
+    return (
+        [ordered[i] for i in chosen],
+        Poses(*(getattr(poses, name)[chosen] for name in Poses.__slots__)),
+        notes,
+    )
+
+
+def _suspension(track: Track, times: FloatArray, poses: Poses) -> FloatArray:
+    """Fast changes of the track's pitch and roll (k, 2), radians: what of them is not the road's slope or camber."""
+    if not track.surveyed:
+        return np.zeros((len(times), 2))
+    grid = np.arange(track.time_s[0], track.time_s[-1] + 0.05, 0.05)
+    fast = []
+    for angle, now in ((track.pitch_deg, poses.pitch_deg), (track.roll_deg, poses.roll_deg)):
+        slow = gaussian_filter1d(np.interp(grid, track.time_s, angle), SUSPENSION_S / 0.05, mode="nearest")
+        fast.append(np.radians(now - np.interp(times, grid, slow)))
+    return np.stack(fast, axis=1)
+
+
+def _sightings(
+    seen: Observations,
+    ordered: list[FrameDetections],
+    track: Track,
+    poses: Poses,
+    camera: Camera,
+    classes: frozenset[str] | None,
+) -> tuple[Sighting, ...]:
+    spots = Spots(seen, camera)
+    raw = FrameStates(seen.lens_m, seen.heading, _suspension(track, seen.time_s, poses))
+    shake_px = 0.0 if track.surveyed else np.radians(0.25) * float(np.mean(camera.focal_xy))
+    ground = ground_of(track, seen.time_s, seen.lens_m, camera)
+    label = follow(seen, camera)
+    states, tilt_sigma, still_mps = raw, EACH_TILT_SIGMA, 0.05 if track.surveyed else 0.4
+    joint: Together | None = None
+    for _ in range(2):
+        candidates = gather(seen, spots, label, shake_px, camera)
+        judged = judge(candidates, states, camera, tilt_sigma, still_mps)
+        stands = standing(candidates, judged)
+        groups = np.array([seen.group[np.flatnonzero(label == t)[0]] for t in range(len(candidates))])
+        cov = np.linalg.inv(judged.still.information)[:, :2, :2]
+        label2 = merged(seen, label, groups, judged.still.things, cov, stands)
+        if label2.max() != label.max():
+            label = label2
+            candidates = gather(seen, spots, label, shake_px, camera)
+            judged = judge(candidates, states, camera, tilt_sigma, still_mps)
+            stands = standing(candidates, judged)
+        numbers = np.cumsum(stands) - 1
+        rows = candidates.rows.where(stands[candidates.rows.thing])
+        rows = rows.renumbered(numbers[rows.thing])
+        joint = solve_together(rows, judged.still.things[stands], judged.prior.where(stands), raw, ground, camera)
+        states, tilt_sigma, still_mps = joint.frames, REST_TILT_SIGMA, 0.05 if track.surveyed else 0.15
+    assert joint is not None
+    radii = radii_of(joint)
+    lon, lat = track.frame.to_lonlat(joint.things[:, :2])
+    out = []
+    kept = np.flatnonzero(stands)
+    for i, t in enumerate(kept):
+        name = candidates.names[t]
         if classes is not None and name not in classes:
             continue
-        centre = np.median([m[0] for m in members], axis=0)
-        lon, lat = track.frame.to_lonlat(centre)
-        evidence = sorted(
+        rows_t = np.flatnonzero(label == t)
+        boxes = sorted(
             (
                 EvidenceBox(
-                    f.frame, f.time_s, float(f.detections.scores[j]), tuple(f.detections.boxes_xyxy[j].tolist())
+                    ordered[seen.frame[r]].frame,
+                    float(seen.time_s[seen.frame[r]]),
+                    float(seen.score[r]),
+                    tuple(ordered[seen.frame[r]].detections.boxes_xyxy[seen.detection[r]].tolist()),
                 )
-                for _, f, j in members
+                for r in rows_t
             ),
             key=lambda e: (-e.score, e.time_s),
         )
-        sigma2 = float(np.median(track.accuracy_m)) ** 2
-        sightings.append(
+        c = joint.covariance[i]
+        out.append(
             Sighting(
-                class_name=name,
-                score=evidence[0].score,
-                longitude_deg=float(lon),
-                latitude_deg=float(lat),
-                error_radius_m=2.15 * (sigma2 + 0.5) ** 0.5,
-                covariance_m2=(sigma2 + 0.5, 0.0, sigma2 + 0.5),
-                shared_sigma_m=sigma2**0.5,
-                frames=len(members),
-                first_seen_s=members[0][1].time_s,
-                last_seen_s=members[-1][1].time_s,
-                size_m=None,
-                evidence=tuple(evidence[:5]),
+                name,
+                float(np.mean([b.score for b in boxes[:5]])),
+                float(lon[i]),
+                float(lat[i]),
+                float(radii[i]),
+                (float(c[0, 0]), float(c[0, 1]), float(c[1, 1])),
+                float(np.median(track.accuracy_m)),
+                len(rows_t),
+                float(seen.time_s[seen.frame[rows_t]].min()),
+                float(seen.time_s[seen.frame[rows_t]].max()),
+                (float(np.exp(joint.things[i, 3])), float(np.exp(joint.things[i, 5]))),
+                tuple(boxes[:5]),
             )
         )
-    known = np.flatnonzero(poses.known)
-    looks = looks_of(
-        times[known],
-        type(poses)(
-            poses.enu_m[known],
-            poses.heading_deg[known],
-            poses.pitch_deg[known],
-            poses.roll_deg[known],
-            poses.covariance[known],
-            poses.known[known],
-        ),
-        [ordered[k].detections for k in known],
-        np.array([ordered[k].quality for k in known]),
-        camera,
-        track.frame,
-    )
-    return Located(tuple(sightings), looks, track.notes)
+    return tuple(out)
+
+
+def standing(candidates: Candidates, judged: Judged) -> BoolArray:
+    rows_each = np.maximum(np.bincount(candidates.rows.thing, minlength=len(candidates)), 1)
+    odds = np.array([0.0 if n in MOBILE else -3.0 for n in candidates.names])
+    fit = judged.still.cost / rows_each
+    return (judged.moving + odds < 0) & (fit < 4.0)
+
+
+def radii_of(joint: Together) -> FloatArray:
+    """Circles (t,) that touch the footprint nine times of ten, by the same 400 draws for each thing."""
+    rng = np.random.default_rng(8311)
+    draws = rng.standard_normal((400, 5))
+    radii = np.zeros(len(joint.things))
+    for i, (thing, cov) in enumerate(zip(joint.things, joint.covariance, strict=True)):
+        values, vectors = np.linalg.eigh(cov)
+        off = draws * np.sqrt(np.maximum(values, 0)) @ vectors.T
+        yaw = thing[YAW] + off[:, 2]
+        x = off[:, 0] * np.cos(yaw) + off[:, 1] * np.sin(yaw)
+        y = -off[:, 0] * np.sin(yaw) + off[:, 1] * np.cos(yaw)
+        out = np.hypot(
+            np.maximum(np.abs(x) - np.exp(thing[LENGTH] + off[:, 3]) / 2, 0),
+            np.maximum(np.abs(y) - np.exp(thing[WIDTH] + off[:, 4]) / 2, 0),
+        )
+        radii[i] = np.quantile(out, 0.9)
+    return np.maximum(radii, 0.15)

@@ -1,0 +1,163 @@
+"""All boxes of a patrol as parallel arrays, with what each edge of a box can be trusted for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vision.camera import Camera
+from vision.detections import Detections
+from vision.geo import FloatArray
+from vision.taxonomy import ADVERTS, STRUCTURES, WASTE, usual_size
+from vision.track import Poses
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+LEFT, TOP, RIGHT, BOTTOM = range(4)
+# A detector's edge stops a little before or behind the picture's edge when the thing is cut there.
+CUT_SHARE = 0.008
+# Classes that a detector takes for one another; a class of no group is kindred only to itself.
+KINDRED = (
+    WASTE,
+    STRUCTURES,
+    ADVERTS,
+    frozenset({"vehicle", "car", "van", "truck", "bus", "tram", "misc"}),
+    frozenset({"person", "pedestrian", "person_sitting", "cyclist"}),
+)
+# How well a lone box tells range: the tilt of the road, and how much things of one class differ in height.
+TILT_SIGMA = np.radians(0.7)
+SIZE_SIGMA = 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observations:
+    """n boxes of k frames, in order of time.
+
+    `frame` (n,): index of the frame; `detection` (n,): index within the frame; `box` (n, 4): x_min, y_min, x_max,
+    y_max in the camera's pixels; `score` (n,); `name` (n,): index into `class_names`; `cut`, `hidden` (n, 4): edges
+    (left, top, right, bottom) at the picture's edge, or behind a nearer box; `group` (n,): kindred classes share one.
+    `time_s` (k,), `lens_m` (k, 2): where the lens was, `heading` (k,): radians clockwise from north.
+    """
+
+    frame: IntArray
+    detection: IntArray
+    box: FloatArray
+    score: FloatArray
+    name: IntArray
+    cut: BoolArray
+    hidden: BoolArray
+    group: IntArray
+    class_names: tuple[str, ...]
+    time_s: FloatArray
+    lens_m: FloatArray
+    heading: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def kindred_group(name: str, others: dict[str, int]) -> int:
+    """A number that kindred classes share; `others` remembers the numbers of classes of no group."""
+    for number, members in enumerate(KINDRED):
+        if name in members:
+            return number
+    return others.setdefault(name, len(KINDRED) + len(others))
+
+
+def observe(times_s: FloatArray, detections: Sequence[Detections], poses: Poses, camera: Camera) -> Observations:
+    """Flatten the detections of frames in order of time; boxes of another picture size are scaled to the camera's."""
+    names = tuple(sorted({name for found in detections for name in found.names()}))
+    index = {name: i for i, name in enumerate(names)}
+    others: dict[str, int] = {}
+    group_of = np.array([kindred_group(name, others) for name in names], dtype=np.int64)
+    boxes, hidden = [np.zeros((0, 4))], [np.zeros((0, 4), dtype=bool)]
+    for found in detections:
+        scale = np.tile(np.array(camera.size_wh) / np.array(found.size_wh), 2)
+        box = (found.boxes_xyxy + 0.5) * scale - 0.5 if (scale != 1).any() else found.boxes_xyxy
+        boxes.append(box)
+        hidden.append(_hidden(box))
+    box = np.concatenate(boxes)
+    counts = [len(found) for found in detections]
+    name = np.array([index[n] for found in detections for n in found.names()], dtype=np.int64)
+    heading = np.radians(poses.heading_deg)
+    width, height = camera.size_wh
+    slack = CUT_SHARE * max(width, height)
+    cut = np.stack(
+        [
+            box[:, LEFT] <= slack,
+            box[:, TOP] <= slack,
+            box[:, RIGHT] >= width - 1 - slack,
+            box[:, BOTTOM] >= height - 1 - slack,
+        ],
+        axis=1,
+    )
+    return Observations(
+        frame=np.repeat(np.arange(len(counts)), counts),
+        detection=np.concatenate([np.arange(0), *[np.arange(count) for count in counts]]),
+        box=box,
+        score=np.concatenate([np.zeros(0), *[found.scores for found in detections]]),
+        name=name,
+        cut=cut,
+        hidden=np.concatenate(hidden),
+        group=group_of[name] if len(names) else name,
+        class_names=names,
+        time_s=times_s,
+        lens_m=lens_places(poses, camera),
+        heading=heading,
+    )
+
+
+def lens_places(poses: Poses, camera: Camera) -> FloatArray:
+    """Metres east, north (k, 2) of the lens at each pose."""
+    heading = np.radians(poses.heading_deg)
+    forward = np.stack([np.sin(heading), np.cos(heading)], axis=1)
+    left = np.stack([-np.cos(heading), np.sin(heading)], axis=1)
+    return np.asarray(poses.enu_m[:, :2] + forward * camera.mount.forward_m + left * camera.mount.left_m)
+
+
+def _hidden(box: FloatArray) -> BoolArray:
+    """Which edges' middles (n, 4) lie inside a box that stands nearer, that is lower in the picture."""
+    x = (box[:, 0] + box[:, 2]) / 2
+    y = (box[:, 1] + box[:, 3]) / 2
+    middle_x = np.stack([box[:, 0], x, box[:, 2], x], axis=1)
+    middle_y = np.stack([y, box[:, 1], y, box[:, 3]], axis=1)
+    nearer = box[None, :, 3] > box[:, None, 3] + 1.0
+    inside = (
+        (middle_x[:, :, None] >= box[None, None, :, 0] - 1)
+        & (middle_x[:, :, None] <= box[None, None, :, 2] + 1)
+        & (middle_y[:, :, None] >= box[None, None, :, 1] - 1)
+        & (middle_y[:, :, None] <= box[None, None, :, 3] + 1)
+    )
+    return np.asarray((inside & nearer[:, None, :]).any(axis=2))
+
+
+def rough_ranges(seen: Observations, camera: Camera) -> tuple[FloatArray, FloatArray]:
+    """Distance along the ground (n,) in metres of each lone box, and its relative sigma.
+
+    The lower edge on flat ground and the usual height of the class, each weighted by how well it tells.
+    """
+    x = (seen.box[:, 0] + seen.box[:, 2]) / 2
+    foot = camera.rays(np.stack([x, seen.box[:, 3]], axis=1))
+    head = camera.rays(np.stack([x, seen.box[:, 1]], axis=1))
+    sizes = [usual_size(name) for name in seen.class_names]
+    tall = np.array([size.height for size in sizes])[seen.name] if sizes else np.zeros(0)
+    base = np.array([size.base for size in sizes])[seen.name] if sizes else np.zeros(0)
+    slope_foot = foot[:, 2] / np.maximum(np.hypot(foot[:, 0], foot[:, 1]), 1e-6)
+    slope_head = head[:, 2] / np.maximum(np.hypot(head[:, 0], head[:, 1]), 1e-6)
+    drop = camera.height_m - base
+    raised = base > 0.5
+    from_foot = drop / np.where(np.abs(slope_foot) < 1e-3, -1e-3, -slope_foot)
+    from_size = tall / np.maximum(slope_head - slope_foot, 1e-3)
+    usable = (from_foot > 0.3) & (from_foot < 200.0) & ~seen.cut[:, BOTTOM]
+    sigma_foot = np.where(raised, 0.5, 0.03 + TILT_SIGMA * np.abs(from_foot) / np.maximum(np.abs(drop), 0.3))
+    weight_foot = np.where(usable, 1 / sigma_foot**2, 0.0)
+    weight_size = np.where(seen.cut[:, TOP] | seen.cut[:, BOTTOM], 0.25, 1.0) / SIZE_SIGMA**2
+    log_range = (
+        weight_foot * np.log(np.clip(np.where(usable, from_foot, 1.0), 0.3, 200.0))
+        + weight_size * np.log(np.clip(from_size, 0.3, 200.0))
+    ) / (weight_foot + weight_size)
+    return np.exp(log_range), 1 / np.sqrt(weight_foot + weight_size)

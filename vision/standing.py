@@ -1,0 +1,147 @@
+"""One thing at a time: where it is, how large, and whether it stands or moves.
+
+All things are solved at once as separate small least-squares problems (Levenberg-Marquardt, one damping each). Each
+gets a tilt of the road of its own as a nuisance; the problem that shares tilt and path among all is `vision.together`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vision.camera import Camera
+from vision.cuboid import BASE, HEIGHT, LENGTH, PITCH, ROLL, THING, V_EAST, WIDTH, YAW, BoxRows, FrameStates
+from vision.cuboid import linearise, robust
+from vision.geo import FloatArray
+from vision.taxonomy import usual_size
+
+UNKNOWN = THING + 2
+# Long things stand along the road or across it, give or take.
+YAW_SIGMA = np.radians(15.0)
+ROUND_YAW_SIGMA = np.radians(60.0)
+ELONGATED = 1.3
+BASE_SIGMA, RAISED_BASE_SIGMA = 0.1, 0.5
+MOVING_SIGMA_MPS = 6.0
+_FAR = 400.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prior:
+    """What is known of t things before looking: means and sigmas (t, 9) of the cuboid's numbers."""
+
+    mean: FloatArray
+    sigma: FloatArray
+
+    def where(self, keep: FloatArray) -> Prior:
+        """Only the selected things."""
+        return Prior(self.mean[keep], self.sigma[keep])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solved:
+    """t things: cuboids (t, 9), own tilts (t, 2), robust costs (t,) with priors, information (t, 11, 11), and the
+    logarithm of the evidence (t,) by Laplace's approximation."""
+
+    things: FloatArray
+    tilt: FloatArray
+    cost: FloatArray
+    information: FloatArray
+    log_evidence: FloatArray
+
+    def better(self, other: Solved) -> Solved:
+        """Of two solutions of each thing, the one with more evidence."""
+        first = self.log_evidence >= other.log_evidence
+        pick = lambda a, b: np.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
+        return Solved(*(pick(getattr(self, name), getattr(other, name)) for name in self.__slots__))
+
+
+def prior_of(names: list[str], places: FloatArray, yaw: FloatArray, still_mps: float) -> Prior:
+    """Priors of things of the named classes at rough places (t, 2), with the long side along `yaw` (t,)."""
+    sizes = [usual_size(name) for name in names]
+    mean, sigma = np.zeros((len(names), THING)), np.full((len(names), THING), _FAR)
+    long = np.array([max(s.width, s.depth) for s in sizes])
+    short = np.array([min(s.width, s.depth) for s in sizes])
+    spread = np.array([s.spread for s in sizes])
+    mean[:, :2], mean[:, YAW] = places, yaw
+    mean[:, LENGTH], mean[:, WIDTH] = np.log(long), np.log(short)
+    mean[:, HEIGHT] = np.log([s.height for s in sizes])
+    mean[:, BASE] = [s.base for s in sizes]
+    sigma[:, YAW] = np.where(long > ELONGATED * short, YAW_SIGMA, ROUND_YAW_SIGMA)
+    sigma[:, LENGTH] = sigma[:, WIDTH] = sigma[:, HEIGHT] = spread
+    sigma[:, BASE] = [RAISED_BASE_SIGMA if s.base > 0.5 else BASE_SIGMA for s in sizes]
+    sigma[:, V_EAST:] = still_mps
+    return Prior(mean, sigma)
+
+
+def solve_each(
+    rows: BoxRows,
+    start: FloatArray,
+    prior: Prior,
+    frames: FrameStates,
+    camera: Camera,
+    tilt_sigma: tuple[float, float],
+    rounds: int = 10,
+) -> Solved:
+    """Solve t things from `start` (t, 9), each with its own tilt about the frames' tilt; `tilt_sigma` in radians."""
+    count = len(start)
+    mean = np.concatenate([prior.mean, np.zeros((count, 2))], axis=1)
+    weight = 1 / np.concatenate([prior.sigma, np.tile(tilt_sigma, (count, 1))], axis=1) ** 2
+    state = np.concatenate([start, np.zeros((count, 2))], axis=1)
+    order = np.argsort(rows.thing, kind="stable")
+    rows = rows.where(order)
+    bounds = np.searchsorted(rows.thing, np.arange(count))
+    filled = np.bincount(rows.thing, minlength=count) > 0
+
+    def summed(values: FloatArray) -> FloatArray:
+        total = np.zeros((count, *values.shape[1:]))
+        if len(values):
+            total[filled] = np.add.reduceat(values, bounds[filled], axis=0)
+        return total
+
+    def normal(at: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        tilted = replace_tilt(frames, rows, at[:, THING:])
+        off, by_thing, by_frame = linearise(tilted[0], at[:, :THING], tilted[1], camera)
+        cost, trust = robust(off)
+        slope = np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1]], axis=2)
+        weighted = slope * trust[..., None]
+        information = summed(weighted.swapaxes(1, 2) @ slope)
+        gradient = summed((weighted * off[..., None]).sum(axis=1))
+        away = at - mean
+        information[:, np.arange(UNKNOWN), np.arange(UNKNOWN)] += weight
+        total = summed(cost.sum(axis=1)) + 0.5 * (away**2 * weight).sum(axis=1)
+        return total, information, gradient + away * weight
+
+    cost, information, gradient = normal(state)
+    damping = np.full(count, 1e-2)
+    for _ in range(rounds):
+        damped = information.copy()
+        diagonal = np.arange(UNKNOWN)
+        damped[:, diagonal, diagonal] *= 1 + damping[:, None]
+        step = -np.linalg.solve(damped, gradient[..., None])[..., 0]
+        step = np.clip(step, -_step_limit(), _step_limit())
+        trial_cost, trial_information, trial_gradient = normal(state + step)
+        good = trial_cost <= cost
+        state = np.where(good[:, None], state + step, state)
+        information = np.where(good[:, None, None], trial_information, information)
+        gradient = np.where(good[:, None], trial_gradient, gradient)
+        settled = np.abs(cost - trial_cost) < 1e-3
+        cost = np.where(good, trial_cost, cost)
+        damping = np.clip(np.where(good, damping * 0.2, damping * 8), 1e-6, 1e6)
+        if settled.all():
+            break
+    _, log_det = np.linalg.slogdet(information)
+    evidence = -cost - 0.5 * log_det + 0.5 * np.log(weight).sum(axis=1)
+    return Solved(state[:, :THING], state[:, THING:], cost, information, evidence)
+
+
+def _step_limit() -> FloatArray:
+    """How far one round may carry each unknown: metres, radians, logarithms, metres per second."""
+    return np.array([8.0, 8.0, 0.4, 0.4, 0.4, 0.4, 0.5, 5.0, 5.0, 0.03, 0.06])
+
+
+def replace_tilt(frames: FrameStates, rows: BoxRows, own_tilt: FloatArray) -> tuple[BoxRows, FrameStates]:
+    """Rows and frames in which every row is a frame of its own, tilted by its thing's own tilt besides."""
+    tilt = frames.tilt[rows.frame] + own_tilt[rows.thing]
+    apart = replace(frames, lens_m=frames.lens_m[rows.frame], heading=frames.heading[rows.frame], tilt=tilt)
+    return replace(rows, frame=np.arange(len(rows.frame))), apart

@@ -1,0 +1,283 @@
+"""All standing things, the road's tilt and the vehicle's path in one robust sparse least-squares problem.
+
+Unknowns: seven numbers per thing (`vision.cuboid` without velocity); the tilt of the vehicle against the road at knots,
+an Ornstein-Uhlenbeck process along the way; corrections of the path at knots, with the smoother's own information
+matrix where the path was smoothed, so that the receiver's wandering error stays a bias that all things share; and what
+the camera file is unsure of. Bearings from several places triangulate, many things fix the tilt and the heading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import block_array, coo_array, csc_array, csr_array, diags_array
+from scipy.sparse.linalg import splu
+
+from vision.camera import Camera
+from vision.cuboid import (
+    BASE,
+    HEADING,
+    LENS_EAST,
+    LOG_FOCAL,
+    LOG_LENS_HEIGHT,
+    PITCH,
+    ROLL,
+    BoxRows,
+    FrameStates,
+    linearise,
+    robust,
+)
+from vision.geo import FloatArray
+from vision.smoothing import STATES
+from vision.standing import Prior
+from vision.track import SURVEYED_HEADING_SIGMA_DEG, Track
+
+PER_THING = BASE + 1
+# The road's tilt: one sigma of pitch and roll, and over what way (and time) it changes.
+TILT_SIGMA = (np.radians(0.5), np.radians(1.5))
+TILT_MEMORY_M, TILT_MEMORY_S = 30.0, 60.0
+KNOT_S = 1.0
+PATH_MEMORY_S = 30.0
+_SHARED = 5  # log lens height, mount yaw, log focal length, mount pitch, mount roll
+_ROUNDS = 8
+_LIMIT = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """The joint solution: cuboids (t, 7), the frames as corrected, and `covariance` (t, 5, 5) of east, north, yaw,
+    log length and log width of each thing."""
+
+    things: FloatArray
+    frames: FrameStates
+    covariance: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """What the frames share: knots, where each frame lies between them, and the information of tilt and path."""
+
+    knots_s: FloatArray
+    knot: FloatArray  # (k,) index of the knot before each frame
+    share: FloatArray  # (k,) way from that knot to the next
+    path_knot: FloatArray
+    path_share: FloatArray
+    path_states: int  # unknowns per path knot; the first three are east, north, heading
+    path_count: int
+    information: csc_array  # over tilt knots, path knots and the shared numbers
+
+
+def ground_of(track: Track, times_s: FloatArray, lens_m: FloatArray, camera: Camera) -> Ground:
+    """Knots and priors for frames at `times_s` whose lens was at `lens_m` (k, 2)."""
+    low, high = float(times_s[0]), float(times_s[-1])
+    knots = (
+        np.linspace(low, high, max(2, int(np.ceil((high - low) / KNOT_S)) + 1))
+        if high > low
+        else np.array([low, low + 1.0])
+    )
+    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(lens_m, axis=0), axis=1))])
+    way_at = np.interp(knots, times_s, way)
+    keep = np.exp(-np.diff(way_at) / TILT_MEMORY_M - np.diff(knots) / TILT_MEMORY_S)
+    tilt = _chain(np.tile(keep[:, None], 2), np.tile(TILT_SIGMA, (len(knots), 1)))
+    knot, share = _between(times_s, knots)
+    if track.surveyed:
+        accuracy = np.interp(knots, track.time_s, track.accuracy_m)
+        sigma = np.stack([accuracy, accuracy, np.full(len(knots), np.radians(SURVEYED_HEADING_SIGMA_DEG))], axis=1)
+        path = _chain(np.tile(np.exp(-np.diff(knots) / PATH_MEMORY_S)[:, None], 3), sigma)
+        path_knot, path_share, states, count = knot, share, 3, len(knots)
+    else:
+        smooth = track.path
+        path = _blocks(smooth.diagonal, smooth.coupling)
+        path_knot, path_share = _between(times_s, smooth.time_s)
+        states, count = STATES, len(smooth.time_s)
+    s = camera.sigma
+    focal = max(s.focal_px / float(np.mean(camera.focal_xy)), 1e-5)
+    shared = np.array(
+        [
+            max(s.height_above_ground_m / camera.height_m, 1e-4),
+            np.radians(max(s.yaw_deg, 1e-3)),
+            focal,
+            np.radians(max(s.pitch_deg, 1e-3)),
+            np.radians(max(s.roll_deg, 1e-3)),
+        ]
+    )
+    information = csc_array(
+        block_array([[tilt, None, None], [None, path, None], [None, None, diags_array(shared**-2.0)]])
+    )
+    return Ground(knots, knot, share, path_knot, path_share, states, count, information)
+
+
+def _between(times_s: FloatArray, knots: FloatArray) -> tuple[FloatArray, FloatArray]:
+    if len(knots) < 2:
+        return np.zeros(len(times_s), dtype=np.int64), np.zeros(len(times_s))
+    before = np.clip(np.searchsorted(knots, times_s, side="right") - 1, 0, len(knots) - 2)
+    return before, np.clip((times_s - knots[before]) / (knots[before + 1] - knots[before]), 0.0, 1.0)
+
+
+def _chain(keep: FloatArray, sigma: FloatArray) -> csc_array:
+    """Information of an Ornstein-Uhlenbeck chain of d numbers per knot: `keep` (k − 1, d), `sigma` (k, d)."""
+    count, width = sigma.shape
+    fresh = 1 / (sigma[1:] ** 2 * np.maximum(1 - keep**2, 1e-9))
+    diagonal = np.zeros((count, width))
+    diagonal[0] += 1 / sigma[0] ** 2
+    diagonal[1:] += fresh
+    diagonal[:-1] += keep**2 * fresh
+    beside = (-keep * fresh).ravel()
+    return csc_array(diags_array([diagonal.ravel(), beside, beside], offsets=[0, width, -width]))
+
+
+def _blocks(diagonal: FloatArray, coupling: FloatArray) -> csc_array:
+    """The sparse matrix of block-tridiagonal blocks (k, d, d) and (k − 1, d, d)."""
+    count, width, _ = diagonal.shape
+    i, j = np.meshgrid(np.arange(width), np.arange(width), indexing="ij")
+    first = np.arange(count)[:, None, None] * width
+    rows, columns, values = [first + i], [first + j], [diagonal]
+    if count > 1:
+        rows += [first[:-1] + i, first[1:] + j]
+        columns += [first[1:] + j, first[:-1] + i]
+        values += [coupling, coupling]
+    flat = [np.concatenate([part.ravel() for part in parts]) for parts in (values, rows, columns)]
+    return csc_array(coo_array((flat[0], (flat[1], flat[2])), shape=(count * width,) * 2))
+
+
+def solve_together(
+    rows: BoxRows, start: FloatArray, prior: Prior, frames: FrameStates, ground: Ground, camera: Camera
+) -> Together:
+    """Solve all of `start` (t, 9) at once; `frames` are the uncorrected ones, `rows` belong to standing things."""
+    count = len(start)
+    layout = _Layout(ground, count)
+    columns = layout.columns(rows)
+    mean = prior.mean[:, :PER_THING]
+    thing_weight = 1 / prior.sigma[:, :PER_THING] ** 2
+    information = csc_array(block_array([[diags_array(thing_weight.ravel()), None], [None, ground.information]]))
+    anchor = np.concatenate([mean.ravel(), np.zeros(layout.size - count * PER_THING)])
+    state = np.concatenate([start[:, :PER_THING].ravel(), np.zeros(layout.size - count * PER_THING)])
+
+    def normal(at: FloatArray) -> tuple[float, csc_array, FloatArray]:
+        now = layout.frames(at, frames)
+        off, by_thing, by_frame = linearise(rows, layout.things(at), now, camera)
+        cost, trust = robust(off)
+        slope = layout.slopes(rows, by_thing, by_frame)
+        root = np.sqrt(trust)[..., None]
+        jacobian = csr_array(
+            (
+                (slope * root).ravel(),
+                np.repeat(columns[:, None], 4, axis=1).ravel(),
+                np.arange(0, slope.size + 1, slope.shape[2]),
+            ),
+            shape=(off.size, layout.size),
+        )
+        away = information @ (at - anchor)
+        total = float(cost.sum()) + 0.5 * float((at - anchor) @ away)
+        return total, csc_array(jacobian.T @ jacobian) + information, jacobian.T @ (off * root[..., 0]).ravel() + away
+
+    cost, matrix, gradient = normal(state)
+    damping = 1e-4
+    for _ in range(_ROUNDS):
+        step = splu(csc_array(matrix + diags_array(matrix.diagonal() * damping))).solve(-gradient)
+        step[: count * PER_THING] = np.clip(step[: count * PER_THING], -_LIMIT, _LIMIT)
+        trial_cost, trial_matrix, trial_gradient = normal(state + step)
+        if trial_cost > cost:
+            damping = max(damping, 1e-4) * 10
+            if damping > 1e4:
+                break
+            continue
+        settled = cost - trial_cost < 1e-3 * max(1.0, abs(cost)) * 0.1
+        state, cost, matrix, gradient = state + step, trial_cost, trial_matrix, trial_gradient
+        damping /= 10
+        if settled:
+            break
+    return Together(
+        layout.things(state)[:, :PER_THING], layout.frames(state, frames), _covariances(csc_array(matrix), count)
+    )
+
+
+def _covariances(matrix: csc_array, count: int) -> FloatArray:
+    """Marginal covariances (t, 5, 5) of the first five numbers of each thing."""
+    factor = splu(matrix)
+    kept = 5
+    covariance = np.zeros((count, kept, kept))
+    for begin in range(0, count, 64):
+        things = np.arange(begin, min(begin + 64, count))
+        where = (things[:, None] * PER_THING + np.arange(kept)).ravel()
+        units = np.zeros((matrix.shape[0], len(where)))
+        units[where, np.arange(len(where))] = 1.0
+        solved = factor.solve(units)
+        for i, thing in enumerate(things):
+            block = slice(i * kept, (i + 1) * kept)
+            covariance[thing] = solved[where[block], block]
+    return covariance
+
+
+class _Layout:
+    """Where each unknown stands in the long vector: things, tilt knots, path knots, shared numbers."""
+
+    def __init__(self, ground: Ground, count: int) -> None:
+        self.ground, self.count = ground, count
+        self.tilt = count * PER_THING
+        self.path = self.tilt + 2 * len(ground.knots_s)
+        self.shared = self.path + ground.path_states * ground.path_count
+        self.size = self.shared + _SHARED
+
+    def columns(self, rows: BoxRows) -> FloatArray:
+        """Unknowns (n, 22) that each row depends on."""
+        g, n = self.ground, len(rows.frame)
+        thing = rows.thing[:, None] * PER_THING + np.arange(PER_THING)
+        tilt = self.tilt + 2 * g.knot[rows.frame][:, None] + np.arange(4)
+        last = max(g.path_count - 1, 0)
+        before = g.path_knot[rows.frame]
+        after = np.minimum(before + 1, last)
+        path = self.path + g.path_states * np.stack([before, after], axis=1)[:, :, None] + np.arange(3)
+        shared = np.broadcast_to(self.shared + np.arange(_SHARED), (n, _SHARED))
+        return np.concatenate([thing, tilt, path.reshape(n, 6), shared], axis=1)
+
+    def slopes(self, rows: BoxRows, by_thing: FloatArray, by_frame: FloatArray) -> FloatArray:
+        """Derivatives (n, 4, 22) by those unknowns."""
+        g = self.ground
+        share = g.share[rows.frame][:, None, None]
+        path_share = g.path_share[rows.frame][:, None, None]
+        tilt, path = by_frame[..., PITCH : ROLL + 1], by_frame[..., LENS_EAST : HEADING + 1]
+        shared = np.stack(
+            [
+                by_frame[..., LOG_LENS_HEIGHT],
+                by_frame[..., HEADING],
+                by_frame[..., LOG_FOCAL],
+                by_frame[..., PITCH],
+                by_frame[..., ROLL],
+            ],
+            axis=2,
+        )
+        return np.concatenate(
+            [
+                by_thing[..., :PER_THING],
+                tilt * (1 - share),
+                tilt * share,
+                path * (1 - path_share),
+                path * path_share,
+                shared,
+            ],
+            axis=2,
+        )
+
+    def things(self, state: FloatArray) -> FloatArray:
+        """Cuboids (t, 9) with no velocity."""
+        cuboids = state[: self.tilt].reshape(self.count, PER_THING)
+        return np.concatenate([cuboids, np.zeros((self.count, 2))], axis=1)
+
+    def frames(self, state: FloatArray, raw: FrameStates) -> FrameStates:
+        """The frames with all corrections."""
+        g = self.ground
+        knots = state[self.tilt : self.path].reshape(-1, 2)
+        tilt = knots[g.knot] * (1 - g.share)[:, None] + knots[g.knot + 1] * g.share[:, None]
+        path = state[self.path : self.shared].reshape(g.path_count, g.path_states)[:, :3]
+        after = np.minimum(g.path_knot + 1, g.path_count - 1)
+        moved = path[g.path_knot] * (1 - g.path_share)[:, None] + path[after] * g.path_share[:, None]
+        log_height, yaw, log_focal, pitch, roll = state[self.shared :]
+        return FrameStates(
+            raw.lens_m + moved[:, :2],
+            raw.heading + moved[:, 2] + yaw,
+            raw.tilt + tilt + np.array([pitch, roll]),
+            raw.log_lens_height + float(log_height),
+            raw.log_focal + float(log_focal),
+        )
