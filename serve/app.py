@@ -15,13 +15,13 @@ from serve.context import Context
 from serve.doors import cases, detect, health, patrols, problems
 from serve.doors.guard import Guard
 from serve.errors import SettingsError
-from serve.store.blobs import Blobs
 from serve.intake.desk import Intake, delete_expired, hand_over_waiting
 from serve.jobs.housekeeping import Housekeeper
 from serve.jobs.process import PathReader, Processor, Runner
 from serve.jobs.queue import DbosJobs, Jobs, Work
 from serve.settings import Settings
 from serve.sight import Sight, read_path
+from serve.store.blobs import Blobs
 from serve.store.database import Database
 
 _HOUSEKEEPING_SECONDS = 30.0

@@ -8,10 +8,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from serve.cases.matters import Matters
-from serve.store.blobs import Blobs
 from serve.intake.desk import Intake
 from serve.settings import Settings
 from serve.sight import Sight
+from serve.store.blobs import Blobs
 from serve.store.database import Database
 
 

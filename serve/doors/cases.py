@@ -17,8 +17,8 @@ from serve.cases.events import Event, broken_link
 from serve.cases.lifecycle import STAGE_NAMES, Stage
 from serve.context import Here
 from serve.errors import InvalidInputError, NotFoundError
-from serve.store.blobs import EVIDENCE
 from serve.store import cases, results
+from serve.store.blobs import EVIDENCE
 from serve.store.cases import CaseFilter, CaseRow
 
 router = APIRouter(prefix="/v1", tags=["cases"])

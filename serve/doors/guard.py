@@ -8,6 +8,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -127,7 +128,8 @@ def _limit(headers: Headers, receive: Receive) -> tuple[Response | None, Receive
         message = await receive()
         read += len(message.get("body", b""))
         if read > _MOST_BYTES:
-            raise too_large
+            # Of all that is raised while a body is read, this kind alone is not taken for a broken body.
+            raise HTTPException(413, too_large.message)
         return message
 
     return None, counted

@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect
 
 from serve.context import Context, Here
 from serve.errors import InvalidInputError, TooLargeError
-from serve.store.blobs import Incoming
 from serve.store import cases, patrols
+from serve.store.blobs import Incoming
 from serve.store.patrols import Announcement, FileEntry, State
 
 router = APIRouter(prefix="/v1/patrols", tags=["patrols"])

@@ -10,10 +10,10 @@ import structlog
 
 from serve.cases.matters import Matters
 from serve.errors import ConflictError
-from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs, Incoming
 from serve.jobs.books import fit
 from serve.jobs.queue import Job, Jobs
 from serve.store import cases, patrols
+from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs, Incoming
 from serve.store.database import Database
 from serve.store.patrols import Announcement, Patrol, State
 

@@ -15,11 +15,11 @@ from typing import Protocol
 import structlog
 
 from serve.cases.matters import Matters
-from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
 from serve.jobs.books import fit
 from serve.jobs.queue import Job
 from serve.jobs.translate import boxes_of, looks_of, picture_of, sightings_of
 from serve.store import patrols, results
+from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
 from serve.store.database import Database
 from serve.store.patrols import FileEntry, Patrol, State
 from vision.errors import Fault, JiejingError

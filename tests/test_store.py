@@ -1,0 +1,183 @@
+"""The database: migrations, jurisdictions, durable files, and what a late job may not do."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from serve.cases.ground import cells_around
+from serve.cases.matters import read_matters
+from serve.errors import ConflictError, MismatchError, NotFoundError, SettingsError, TooLargeError
+from serve.jobs.books import fit
+from serve.store import cases, patrols, results
+from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
+from serve.store.database import Database
+from serve.store.patrols import Announcement, FileEntry, State
+from serve.store.tables import metadata
+from tests.cases_support import NOW, START, look, sighting
+
+SHA = hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    """A fresh database, up to date."""
+    database = Database(f"sqlite:///{tmp_path / 'books.sqlite'}")
+    database.migrate()
+    return database
+
+
+def _announce(database: Database, jurisdiction: str = "320200", **more: object) -> patrols.Patrol:
+    files = (FileEntry("a.jpg", "media", 3, SHA), FileEntry("b.jpg", "media", 3, SHA))
+    said = Announcement("v1", START, None, files)
+    with database.writing(jurisdiction) as desk:
+        return patrols.announce(desk, said, NOW)[0]
+
+
+def test_migrations_make_the_tables_of_the_code(database: Database) -> None:
+    """After all migrations the database has exactly the tables that the code speaks of; twice is as good as once."""
+    database.migrate()
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_tables_use_nothing_of_one_database_only() -> None:
+    """Every table and query type compiles for PostgreSQL as well."""
+    for table in metadata.sorted_tables:
+        assert "CREATE TABLE" in str(sa.schema.CreateTable(table).compile(dialect=sa.dialects.postgresql.dialect()))
+
+
+def test_sqlite_writes_ahead_and_syncs(database: Database) -> None:
+    """SQLite runs in WAL mode, syncs fully and keeps foreign keys."""
+    with database.reading("320200") as desk:
+        pragmas = [
+            desk.connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert pragmas == ["wal", 2, 1]
+
+
+def test_unusable_databases_are_refused(tmp_path: Path) -> None:
+    """A wrong URL or a folder that isn't there is one clear line."""
+    with pytest.raises(SettingsError, match="cannot be used"):
+        Database("nonsense")
+    with pytest.raises(SettingsError, match="cannot be opened"):
+        Database(f"sqlite:///{tmp_path / 'missing' / 'x.sqlite'}").migrate()
+
+
+def test_one_hash_under_two_names_is_sent_once(database: Database) -> None:
+    """Two equal pictures of a patrol are one upload; with it the patrol is complete."""
+    patrol = _announce(database)
+    with database.writing("320200") as desk:
+        assert patrols.missing(desk, patrol.id) == [SHA]
+        after, left = patrols.receive(desk, patrol.id, SHA, NOW)
+    assert (after.state, left, after.generation) == (State.QUEUED, 0, 1)
+
+
+def test_the_same_announcement_is_the_same_patrol_and_another_is_a_conflict(database: Database) -> None:
+    """(vehicle, started_at) names a patrol; the same files in any order are the same, others a conflict."""
+    first = _announce(database)
+    with database.writing("320200") as desk:
+        files = (FileEntry("b.jpg", "media", 3, SHA), FileEntry("a.jpg", "media", 3, SHA))
+        again, new = patrols.announce(desk, Announcement("v1", START, None, files), NOW)
+        assert (again.id, new) == (first.id, False)
+        with pytest.raises(ConflictError, match="other files"):
+            patrols.announce(desk, Announcement("v1", START, {"model": "pinhole"}, files), NOW)
+
+
+def test_every_query_keeps_to_its_jurisdiction(database: Database) -> None:
+    """What is another city's cannot be told from what does not exist."""
+    patrol = _announce(database)
+    with database.writing("320200") as desk:
+        outcome = fit(desk, patrol.id, [sighting(patrol.id)], [], read_matters(), model="m", now=NOW, withdrawal="")
+        results.replace(desk, patrol.id, [sighting(patrol.id)], [], [], [], outcome.case_of, outcome.why_none)
+    (case_id,) = outcome.case_of.values()
+    with database.reading("110000") as desk:
+        for ask in (
+            lambda: patrols.get(desk, patrol.id),
+            lambda: patrols.entries(desk, patrol.id),
+            lambda: cases.get(desk, case_id),
+            lambda: cases.log_of(desk, case_id),
+            lambda: results.picture(desk, "e1"),
+        ):
+            with pytest.raises(NotFoundError):
+                ask()
+        assert cases.search(desk, cases.CaseFilter(), 10) == ([], False)
+        assert cases.sightings_of_patrol(desk, patrol.id) == []
+        assert patrols.latest(desk, 10) == []
+        assert results.evidence_of_cases(desk, [case_id]) == {}
+    with database.writing("110000") as desk:
+        assert patrols.start(desk, patrol.id, 0) is None
+        patrols.delete(desk, patrol.id)
+    with database.reading("320200") as desk:
+        assert cases.get(desk, case_id).matter_code == "06010"
+        assert patrols.get(desk, patrol.id).id == patrol.id
+
+
+def test_a_job_of_an_older_generation_changes_nothing(database: Database) -> None:
+    """When processing was asked for again, or the patrol is done, a late job does not even start."""
+    patrol = _announce(database)
+    with database.writing("320200") as desk:
+        patrols.receive(desk, patrol.id, SHA, NOW)
+        assert patrols.start(desk, patrol.id, 1) is not None
+        patrols.queue(desk, patrol.id)
+        assert patrols.start(desk, patrol.id, 1) is None
+        assert not patrols.note_progress(desk, patrol.id, 1, 3, 4)
+        assert patrols.start(desk, patrol.id, 2) is not None
+
+
+def test_looks_are_found_by_place(database: Database) -> None:
+    """The looks of other patrols come back for the cells that they touch, and only for those."""
+    patrol = _announce(database)
+    seen = [look(patrol.id, -10, 10, day=1), look(patrol.id, -10, 10, day=1)]
+    with database.writing("320200") as desk:
+        results.replace(desk, patrol.id, [], seen, [], [], {}, {})
+    place = sighting().place
+    with database.reading("320200") as desk:
+        found = results.looks_in(desk, cells_around(place.longitude_deg, place.latitude_deg), "other")
+        assert [one.patrol_id for one in found] == [patrol.id]
+        assert found[0].ring_lonlat[0] == pytest.approx(seen[0].ring_lonlat[0])
+        assert results.looks_in(desk, cells_around(place.longitude_deg + 0.1, place.latitude_deg), "other") == []
+        assert results.looks_in(desk, cells_around(place.longitude_deg, place.latitude_deg), patrol.id) == []
+
+
+def test_uploads_are_checked_before_they_count(tmp_path: Path) -> None:
+    """Too long, too short, another hash: nothing stays behind; the right bytes lie under their hash."""
+    blobs = Blobs(tmp_path)
+    blobs.prepare()
+
+    def upload(data: bytes) -> None:
+        with blobs.receive("p1", SHA, 3) as incoming:
+            incoming.write(data)
+            incoming.finish()
+
+    with pytest.raises(TooLargeError):
+        upload(b"abcd")
+    with pytest.raises(MismatchError, match="2 bytes arrived"):
+        upload(b"ab")
+    with pytest.raises(MismatchError, match="SHA-256"):
+        upload(b"abd")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    with blobs.receive("p1", SHA, 3) as incoming:
+        incoming.write(b"ab")
+        incoming.write(b"c")
+        incoming.finish()
+    assert blobs.path(ORIGINALS, "p1", SHA).read_bytes() == b"abc"
+
+
+def test_evidence_is_kept_or_removed_by_hash(tmp_path: Path) -> None:
+    """Storing the same bytes twice is once; what is not to be kept goes."""
+    blobs = Blobs(tmp_path)
+    blobs.prepare()
+    kept, gone = blobs.put(EVIDENCE, "p1", b"kept"), blobs.put(EVIDENCE, "p1", b"gone")
+    assert blobs.put(EVIDENCE, "p1", b"kept") == kept
+    blobs.remove(EVIDENCE, "p1", keep=[kept])
+    assert blobs.path(EVIDENCE, "p1", kept).exists()
+    assert not blobs.path(EVIDENCE, "p1", gone).exists()
+    blobs.remove(EVIDENCE, "p1")
+    assert not blobs.path(EVIDENCE, "p1", kept).exists()
