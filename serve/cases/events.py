@@ -23,6 +23,9 @@ class Kind(StrEnum):
     WITHDRAWN = "withdrawn"  # a sighting no longer counts: its patrol was deleted or processed again
     NOT_SEEN = "not_seen"  # a pass saw the place well and no sighting joined
     LOOK_WITHDRAWN = "look_withdrawn"  # such a pass was deleted or processed again
+    CLOSING_PROPOSED = "closing_proposed"  # good views without it make it likely gone; a person decides
+    CLOSED = "closed"  # the same, and the city lets the machine decide
+    CLOSING_WITHDRAWN = "closing_withdrawn"  # the proposal, or the machine's closing, no longer holds
     VOIDED = "voided"  # no sighting is left
 
 

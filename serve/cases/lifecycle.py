@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from serve.cases.events import Event, Kind
-from serve.cases.ground import fuse
+from serve.cases.ground import fuse, shared_sigma
 from serve.cases.values import Place, Sighting
 
 
@@ -43,7 +43,7 @@ DONE_STAGES = frozenset({Stage.CLOSED, Stage.EVALUATED})
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One sighting's part in a case."""
+    """One sighting's part in a case. `shared_sigma_m`: the part of its error that its whole pass shares."""
 
     sighting_id: str
     patrol_id: str
@@ -52,12 +52,22 @@ class Seen:
     place: Place
     first_seen: datetime
     last_seen: datetime
+    shared_sigma_m: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """When a pass saw the place well without the thing, and how well: 0 to 1."""
+
+    at: datetime
+    quality: float
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One matter in the city's books. `last_place` is where it was when its last sighting was withdrawn;
-    `unseen`: per patrol, when it saw the place and not the thing."""
+    `unseen`: per patrol, its good view of the place without the thing; `closing_proposed_at`: since when the machine
+    holds that it is gone; `stage_before`: what a closing by the machine came from."""
 
     id: str
     jurisdiction: str
@@ -68,10 +78,12 @@ class Case:
     stage: Stage
     opened_by: str
     seen: tuple[Seen, ...]
-    unseen: Mapping[str, datetime]
+    unseen: Mapping[str, View]
     last_place: Place
     closed_at: datetime | None
     version: int
+    closing_proposed_at: datetime | None = None
+    stage_before: Stage | None = None
 
     @property
     def is_open(self) -> bool:
@@ -82,6 +94,13 @@ class Case:
     def place(self) -> Place:
         """Where it stands, from all its sightings."""
         return fuse([part.place for part in self.seen]) if self.seen else self.last_place
+
+    @property
+    def shared_sigma_m(self) -> float:
+        """The sigma per axis of the place that things seen by the same passes share."""
+        if not self.seen:
+            return 0.0
+        return shared_sigma([part.place for part in self.seen], [part.shared_sigma_m for part in self.seen])
 
     @property
     def score(self) -> float:
@@ -101,8 +120,14 @@ class Case:
     @property
     def not_seen_since(self) -> tuple[datetime, ...]:
         """The good views without it after it was last seen, earliest first."""
+        return tuple(view.at for view in self.views_since)
+
+    @property
+    def views_since(self) -> tuple[View, ...]:
+        """The good views without it after it was last seen, earliest first."""
         last = self.last_seen
-        return tuple(sorted(at for at in self.unseen.values() if last is None or at > last))
+        views = [view for view in self.unseen.values() if last is None or view.at > last]
+        return tuple(sorted(views, key=lambda view: (view.at, view.quality)))
 
     def without(self, patrol_id: str) -> Case:
         """The case as it would be had this patrol never been."""
@@ -111,7 +136,7 @@ class Case:
             self,
             seen=kept,
             last_place=self.place,
-            unseen={patrol: at for patrol, at in self.unseen.items() if patrol != patrol_id},
+            unseen={patrol: view for patrol, view in self.unseen.items() if patrol != patrol_id},
         )
 
 
@@ -154,15 +179,26 @@ def apply(case: Case | None, event: Event) -> Case:
         kept = tuple(other for other in case.seen if other.sighting_id != part.sighting_id)
         case = replace(case, seen=(*kept, part))
         if event.kind is not Kind.SEEN_AGAIN:
-            case = replace(case, stage=Stage(data["stage"]), closed_at=None)
+            case = replace(
+                case, stage=Stage(data["stage"]), closed_at=None, closing_proposed_at=None, stage_before=None
+            )
         return case
     if event.kind is Kind.WITHDRAWN:
         kept = tuple(other for other in case.seen if other.sighting_id != data["sighting"])
         return replace(case, seen=kept, last_place=case.place)
     if event.kind is Kind.NOT_SEEN:
-        return replace(case, unseen={**case.unseen, data["patrol"]: event.at})
+        return replace(case, unseen={**case.unseen, data["patrol"]: View(event.at, float(data["quality"]))})
     if event.kind is Kind.LOOK_WITHDRAWN:
-        return replace(case, unseen={patrol: at for patrol, at in case.unseen.items() if patrol != data["patrol"]})
+        return replace(case, unseen={who: view for who, view in case.unseen.items() if who != data["patrol"]})
+    if event.kind is Kind.CLOSING_PROPOSED:
+        return replace(case, closing_proposed_at=event.at)
+    if event.kind is Kind.CLOSED:
+        return replace(case, stage=Stage.CLOSED, closed_at=event.at, stage_before=case.stage)
+    if event.kind is Kind.CLOSING_WITHDRAWN:
+        case = replace(case, closing_proposed_at=None)
+        if case.stage_before is not None:
+            case = replace(case, stage=case.stage_before, closed_at=None, stage_before=None)
+        return case
     return replace(case, stage=Stage.VOID)
 
 
@@ -177,6 +213,7 @@ def sighting_data(sighting: Sighting) -> dict[str, object]:
         "latitude_deg": sighting.place.latitude_deg,
         "covariance_m2": list(sighting.place.covariance_m2),
         "error_radius_m": sighting.place.error_radius_m,
+        "shared_sigma_m": sighting.shared_sigma_m,
         "frames": sighting.frames,
         "first_seen": sighting.first_seen.isoformat(),
         "last_seen": sighting.last_seen.isoformat(),
@@ -199,4 +236,5 @@ def _seen(data: Mapping[str, object]) -> Seen:
         ),
         first_seen=datetime.fromisoformat(str(data["first_seen"])),
         last_seen=datetime.fromisoformat(str(data["last_seen"])),
+        shared_sigma_m=float(str(data["shared_sigma_m"])),
     )

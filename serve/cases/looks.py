@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from shapely import Point, Polygon
+from shapely import Point, Polygon, STRtree
 from shapely.ops import unary_union
 
 from serve.cases.ground import to_plane
@@ -17,24 +17,42 @@ COVERED_SHARE = 0.9
 _LEAST_RADIUS_M = 0.5
 
 
-def good_view(place: Place, looks: Sequence[Look]) -> tuple[datetime, float] | None:
-    """When these looks of one pass last saw the whole place, and the best quality; None when they did not.
+class Coverage:
+    """The ground that the looks of one pass saw at `GOOD_QUALITY` or better."""
 
-    The place counts as seen when `COVERED_SHARE` of its error circle lies in ground that looks of at least
-    `GOOD_QUALITY` cover together.
-    """
-    lon0, lat0 = place.longitude_deg, place.latitude_deg
-    circle = Point(0.0, 0.0).buffer(max(place.error_radius_m, _LEAST_RADIUS_M))
-    touching: list[tuple[Look, Polygon]] = []
-    for look in looks:
-        if look.quality < GOOD_QUALITY or len(look.ring_lonlat) < 4:
-            continue
-        ground = Polygon([to_plane(lon0, lat0, lon, lat) for lon, lat in look.ring_lonlat]).buffer(0)
-        if ground.intersects(circle):
-            touching.append((look, ground))
-    if not touching:
-        return None
-    covered = unary_union([ground for _, ground in touching]).intersection(circle).area
-    if covered < COVERED_SHARE * circle.area:
-        return None
-    return max(look.seen_at for look, _ in touching), max(look.quality for look, _ in touching)
+    def __init__(self, looks: Sequence[Look]) -> None:
+        self._looks: list[Look] = []
+        grounds = []
+        good = [look for look in looks if look.quality >= GOOD_QUALITY and len(look.ring_lonlat) >= 4]
+        # One plane for the whole pass: over tens of kilometres its error stays below that of the outlines themselves,
+        # since place and outline are distorted alike.
+        self._origin = min((look.ring_lonlat[0] for look in good), default=(0.0, 0.0))
+        for look in good:
+            ground = Polygon([to_plane(*self._origin, lon, lat) for lon, lat in look.ring_lonlat]).buffer(0)
+            if not ground.is_empty:
+                self._looks.append(look)
+                grounds.append(ground)
+        self._grounds = grounds
+        self._tree = STRtree(grounds)
+
+    def view(self, place: Place) -> tuple[datetime, float] | None:
+        """When the pass last saw the whole place, and the best quality; None when it did not see the whole.
+
+        The place counts as seen when `COVERED_SHARE` of its error circle lies in the ground that was seen.
+        """
+        if not self._looks:
+            return None
+        centre = to_plane(*self._origin, place.longitude_deg, place.latitude_deg)
+        circle = Point(*centre).buffer(max(place.error_radius_m, _LEAST_RADIUS_M))
+        touching = [int(i) for i in self._tree.query(circle, predicate="intersects")]
+        if not touching:
+            return None
+        covered = unary_union([self._grounds[i] for i in touching]).intersection(circle).area
+        if covered < COVERED_SHARE * circle.area:
+            return None
+        return max(self._looks[i].seen_at for i in touching), max(self._looks[i].quality for i in touching)
+
+
+def good_view(place: Place, looks: Sequence[Look]) -> tuple[datetime, float] | None:
+    """What `Coverage.view` says of these looks of one pass."""
+    return Coverage(looks).view(place)

@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+CLOSERS = ("propose", "machine")
+
 
 @dataclass(frozen=True, slots=True)
 class Matter:
@@ -25,6 +27,10 @@ class Matter:
     min_frames: int = 1
     file_from_score: float = 1.0
     spread_m: float = 0.3
+    miss_rate: float = 0.05
+    miss_weight: float = 4.0
+    gone_below: float = 0.01
+    closes: str = "propose"
 
     def __post_init__(self) -> None:
         if self.opens and not (len(self.code) == 5 and self.code.isdigit() and self.name):
@@ -35,6 +41,12 @@ class Matter:
             raise ValueError(f"class {self.class_name}: scores lie between 0 and 1")
         if self.min_frames < 1 or self.spread_m < 0:
             raise ValueError(f"class {self.class_name}: min_frames is at least 1 and spread_m not negative")
+        if not (0 < self.miss_rate < 1 and 0 < self.gone_below < 1 and self.miss_weight > 0):
+            raise ValueError(
+                f"class {self.class_name}: miss_rate and gone_below lie between 0 and 1, miss_weight above 0"
+            )
+        if self.closes not in CLOSERS:
+            raise ValueError(f"class {self.class_name}: closes is one of {', '.join(CLOSERS)}, not {self.closes!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from serve.cases.assignment import cheapest
-from serve.cases.events import Draft, Kind
-from serve.cases.ground import REACH_M, offset_m, squared_distance
-from serve.cases.lifecycle import DONE_STAGES, Case, Stage, sighting_data
-from serve.cases.looks import good_view
+from serve.cases.events import Draft, Event, Kind
+from serve.cases.gone import verdict
+from serve.cases.ground import fuse, offset_m, shared_sigma
+from serve.cases.lifecycle import DONE_STAGES, Case, Stage, apply, sighting_data
+from serve.cases.looks import Coverage
 from serve.cases.matters import Matters
+from serve.cases.memory import Known, match
 from serve.cases.rules import why_no_case
 from serve.cases.values import Look, Place, Sighting, stable_id
 
-# 99 % of the chi-square distribution with two degrees of freedom: one true pair in a hundred is left apart.
-GATE = 9.21
-# A pair of kindred but different classes must be this much nearer; so must a case that was closed.
-OTHER_CLASS_COST = 4.0
+# A case that was closed must agree that much better than one that is open.
 CLOSED_COST = 1.0
 RECURRENCE = timedelta(days=30)
+# A pass that comes by again after this pause and this near is a new lap: it may see the same thing again.
+LAP_PAUSE = timedelta(seconds=60)
+LAP_REACH_M = 15.0
+
+OthersLooks = Callable[[Place], Iterable[Look]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,15 @@ def absorb(
     *,
     now: datetime,
     withdrawal: str = "the patrol was processed again",
+    others_looks: OthersLooks | None = None,
 ) -> Outcome:
     """Fit one patrol into the books, whether it is new, processed again, or deleted (no sightings, no looks).
 
     `books`: every case that may matter: those near a sighting or a look, and those the patrol had a part in before.
     What the patrol said before is replaced by what it says now; saying the same again yields no event at all. The
     order of `sightings`, `looks` and `books` does not matter. `withdrawal` is the reason given where something that
-    the patrol said before no longer holds.
+    the patrol said before no longer holds. `others_looks` yields the looks of other patrols about a place: a case that
+    this patrol opens, or knows to be older than was thought, may have been passed by them already.
     """
     known = {case.id: case for case in sorted(books, key=lambda case: case.id)}
     before = {part.sighting_id: case.id for case in known.values() for part in case.seen if part.patrol_id == patrol_id}
@@ -59,27 +64,21 @@ def absorb(
     ordered = sorted(sightings, key=lambda sighting: sighting.id)
     refusals = {sighting.id: why_no_case(sighting, matters.of(sighting.class_name)) for sighting in ordered}
 
-    joined = _assign(ordered, list(others.values()), refusals, matters, now)
-    case_of = dict(joined)
-    why_none: dict[str, str] = {}
-    for sighting in ordered:
-        if sighting.id in joined:
-            continue
-        refusal = refusals[sighting.id]
-        if refusal is None:
-            case_of[sighting.id] = stable_id("c", jurisdiction, sighting.id)
-        else:
-            why_none[sighting.id] = refusal
+    case_of = _assign(ordered, others, refusals, matters, jurisdiction)
+    why_none = {one: why for one, why in refusals.items() if one not in case_of and why is not None}
 
     drafts = [
         Draft(before[old], Kind.WITHDRAWN, now, withdrawal, {"sighting": old, "patrol": patrol_id})
         for old in sorted(before)
         if case_of.get(old) != before[old]
     ]
-    for sighting in ordered:
+    opened: set[str] = set()
+    for sighting in sorted(ordered, key=lambda one: (one.first_seen, one.id)):
         target = case_of.get(sighting.id)
         if target is not None and before.get(sighting.id) != target:
-            drafts.append(_entry(sighting, target, others.get(target), jurisdiction, matters))
+            first = target not in opened
+            drafts.append(_entry(sighting, target, others.get(target), jurisdiction, matters, first=first))
+            opened.add(target)
     holders = set(case_of.values())
     drafts += _views(patrol_id, looks, known, holders, withdrawal, now)
     drafts += [
@@ -87,6 +86,9 @@ def absorb(
         for case in known.values()
         if case.stage is not Stage.VOID and case.id not in holders and case.seen and not others[case.id].seen
     ]
+    if others_looks is not None:
+        drafts += _told_late(patrol_id, drafts, known, others_looks)
+    drafts += _closings(drafts, known, matters, now)
     return Outcome(case_of, why_none, tuple(drafts))
 
 
@@ -100,85 +102,100 @@ def missed_views(
             by_patrol[look.patrol_id].append(look)
     drafts = []
     for patrol in sorted(set(by_patrol) - set(joined_patrols)):
-        view = good_view(place, by_patrol[patrol])
+        view = Coverage(by_patrol[patrol]).view(place)
         if view is not None:
             drafts.append(_not_seen(case_id, patrol, *view))
     return drafts
 
 
+def after(case: Case | None, drafts: Iterable[Draft]) -> Case | None:
+    """The case as it will be once the drafts are in its log."""
+    for draft in drafts:
+        seq = case.version + 1 if case else 1
+        case = apply(
+            case,
+            Event(draft.case_id, seq, draft.kind, draft.at, draft.at, draft.actor, draft.reason, draft.data, "", ""),
+        )
+    return case
+
+
 def _assign(
     sightings: Sequence[Sighting],
-    cases: Sequence[Case],
+    others: Mapping[str, Case],
     refusals: Mapping[str, str | None],
     matters: Matters,
-    now: datetime,
+    jurisdiction: str,
 ) -> dict[str, str]:
-    """The case each sighting joins: all sightings of the pass at once, no case twice, the least total distance."""
-    costs: dict[str, dict[str, float]] = {}
-    places = {case.id: case.place for case in cases}
-    for sighting in sightings:
-        matter = matters.of(sighting.class_name)
-        for case in cases:
-            if case.kin != matter.kin or not _may_be_joined(case, refusals[sighting.id], now):
-                continue
-            if math.hypot(*offset_m(places[case.id], sighting.place)) > REACH_M:
-                continue
-            cost = squared_distance(places[case.id], sighting.place, matter.spread_m)
-            cost += OTHER_CLASS_COST * (case.class_name != sighting.class_name)
-            cost += CLOSED_COST * (case.stage in DONE_STAGES)
-            if cost <= GATE:
-                costs.setdefault(sighting.id, {})[case.id] = cost
-    chosen: dict[str, str] = {}
-    for group in _components(costs):
-        columns = sorted({case for row in group for case in costs[row]})
-        rows = [
-            [costs[row].get(case, math.inf) for case in columns]
-            # A column of its own for each row: the price of joining nothing.
-            + [GATE if other == row else math.inf for other in group]
-            for row in group
-        ]
-        for row, column in zip(group, cheapest(rows), strict=True):
-            if column < len(columns):
-                chosen[row] = columns[column]
-    return chosen
+    """The case each sighting joins or opens: lap by lap, each lap as a whole."""
+    parts = {case.id: [(part.place, part.shared_sigma_m) for part in case.seen] for case in others.values()}
+    known = {case.id: _known(case) for case in others.values() if case.is_open or case.stage in DONE_STAGES}
+    case_of: dict[str, str] = {}
+
+    def may_join(sighting: Sighting, one: Known) -> bool:
+        case = others.get(one.id)
+        if case is None:
+            return True
+        if not parts[one.id] and refusals[sighting.id] is not None:
+            # Only this patrol, processed before, had seen it: it stands on only if its rule still says so.
+            return False
+        return case.is_open or (case.closed_at is not None and sighting.first_seen - case.closed_at <= RECURRENCE)
+
+    for lap in _laps(sightings):
+        joined = match(lap, known.values(), matters, may_join)
+        for sighting in lap:
+            target = joined.get(sighting.id)
+            if target is None:
+                if refusals[sighting.id] is not None:
+                    continue
+                target = stable_id("c", jurisdiction, sighting.id)
+            case_of[sighting.id] = target
+            places = parts.setdefault(target, [])
+            places.append((sighting.place, sighting.shared_sigma_m))
+            matter = matters.of(sighting.class_name)
+            former = known.get(target)
+            known[target] = Known(
+                target,
+                former.kin if former else matter.kin,
+                former.class_name if former else sighting.class_name,
+                fuse([place for place, _ in places]),
+                shared_sigma([place for place, _ in places], [shared for _, shared in places]),
+                former.handicap if former else 0.0,
+            )
+    return case_of
 
 
-def _may_be_joined(case: Case, refusal: str | None, now: datetime) -> bool:
-    if not case.seen and refusal is not None:
-        # Only this patrol, processed before, had seen it: it stands on only if its rule still says so.
-        return False
-    if case.stage in DONE_STAGES:
-        return case.closed_at is not None and now - case.closed_at <= RECURRENCE
-    return case.is_open
+def _known(case: Case) -> Known:
+    handicap = CLOSED_COST if case.stage in DONE_STAGES else 0.0
+    return Known(case.id, case.kin, case.class_name, case.place, case.shared_sigma_m, handicap)
 
 
-def _components(costs: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
-    """Groups of sightings that compete for the same cases, each sorted."""
-    claimants: defaultdict[str, list[str]] = defaultdict(list)
-    for row, columns in costs.items():
-        for case in columns:
-            claimants[case].append(row)
-    left = set(costs)
-    groups = []
-    for start in sorted(costs):
-        if start not in left:
-            continue
-        group, frontier = {start}, [start]
-        while frontier:
-            for case in costs[frontier.pop()]:
-                fresh = set(claimants[case]) - group
-                group |= fresh
-                frontier += fresh
-        left -= group
-        groups.append(sorted(group))
-    return groups
+def _laps(sightings: Sequence[Sighting]) -> list[list[Sighting]]:
+    """The sightings in runs within which no place is come by twice."""
+    laps: list[list[Sighting]] = []
+    for sighting in sorted(sightings, key=lambda one: (one.first_seen, one.id)):
+        again = not laps or any(
+            sighting.first_seen - earlier.last_seen > LAP_PAUSE
+            and earlier.class_name == sighting.class_name
+            and math.hypot(*offset_m(earlier.place, sighting.place)) < LAP_REACH_M
+            for earlier in laps[-1]
+        )
+        if again:
+            laps.append([])
+        laps[-1].append(sighting)
+    return laps
 
 
-def _entry(sighting: Sighting, target: str, case: Case | None, jurisdiction: str, matters: Matters) -> Draft:
-    """The event by which a sighting enters a case."""
+def _entry(
+    sighting: Sighting, target: str, case: Case | None, jurisdiction: str, matters: Matters, *, first: bool
+) -> Draft:
+    """The event by which a sighting enters a case; `first`: no other sighting of this patrol entered it before."""
     data: dict[str, Any] = sighting_data(sighting)
+    if not first:
+        return Draft(target, Kind.SEEN_AGAIN, sighting.last_seen, "seen again by the same pass", data)
     if case is not None and case.seen and case.is_open:
         return Draft(target, Kind.SEEN_AGAIN, sighting.last_seen, "seen again by another pass", data)
+    if case is not None and case.closed_at is not None and sighting.last_seen <= case.closed_at:
+        return Draft(target, Kind.SEEN_AGAIN, sighting.last_seen, "seen before it was closed, told later", data)
     matter = matters.of(sighting.class_name)
     stage = Stage.FILED if sighting.score >= matter.file_from_score else Stage.COLLECTED
     data |= {"jurisdiction": jurisdiction, "stage": stage.value}
@@ -201,18 +218,21 @@ def _views(
 ) -> list[Draft]:
     """The good views of this pass without the thing, and those it claimed before and claims no more."""
     drafts = []
+    coverage = Coverage(looks)
     for case in known.values():
         others = case.without(patrol_id)
         view = None
-        if case.id not in holders and case.is_open and others.seen:
-            view = good_view(others.place, looks)
+        if case.id not in holders and (case.is_open or case.closed_at is not None) and others.seen:
+            view = coverage.view(others.place)
             first = others.first_seen
             if view is not None and first is not None and view[0] <= first:
                 view = None
+            if view is not None and case.closed_at is not None and view[0] > case.closed_at:
+                view = None
         claimed = case.unseen.get(patrol_id)
-        if claimed is not None and (view is None or view[0] != claimed):
+        if claimed is not None and (view is None or view[0] != claimed.at):
             drafts.append(Draft(case.id, Kind.LOOK_WITHDRAWN, now, withdrawal, {"patrol": patrol_id}))
-        if view is not None and view[0] != claimed:
+        if view is not None and (claimed is None or view[0] != claimed.at):
             drafts.append(_not_seen(case.id, patrol_id, *view))
     return drafts
 
@@ -220,3 +240,48 @@ def _views(
 def _not_seen(case_id: str, patrol_id: str, at: datetime, quality: float) -> Draft:
     reason = f"not seen in a good view (quality {quality:.2f})"
     return Draft(case_id, Kind.NOT_SEEN, at, reason, {"patrol": patrol_id, "quality": quality})
+
+
+def _told_late(
+    patrol_id: str, drafts: Sequence[Draft], known: Mapping[str, Case], others_looks: OthersLooks
+) -> list[Draft]:
+    """Good views by patrols driven later but processed earlier, of cases that are new or older than was thought."""
+    found: list[Draft] = []
+    for case_id, mine in _by_case(drafts).items():
+        case, was = after(known.get(case_id), mine), known.get(case_id)
+        if case is None or case.first_seen is None or not case.is_open:
+            continue
+        if was is not None and was.first_seen is not None and was.first_seen <= case.first_seen:
+            continue
+        joined = {part.patrol_id for part in case.seen} | set(case.unseen) | {patrol_id}
+        found += missed_views(case_id, case.place, case.first_seen, others_looks(case.place), joined)
+    return found
+
+
+def _closings(drafts: Sequence[Draft], known: Mapping[str, Case], matters: Matters, now: datetime) -> list[Draft]:
+    """What the cases that something happened to come to: gone, or not gone after all."""
+    found = []
+    for case_id, mine in sorted(_by_case(drafts).items()):
+        case = after(known.get(case_id), mine)
+        if case is None or case.stage is Stage.VOID:
+            continue
+        matter = matters.of(case.class_name)
+        gone = verdict(case, matter)
+        claimed = case.closing_proposed_at is not None or case.stage_before is not None
+        if gone is None and claimed:
+            seen_again = any(draft.kind is Kind.SEEN_AGAIN for draft in mine)
+            reason = "seen again" if seen_again else "a view that spoke for it no longer counts"
+            found.append(Draft(case_id, Kind.CLOSING_WITHDRAWN, now, reason, {}))
+        elif gone is not None and case.is_open and not claimed:
+            kind = Kind.CLOSED if matter.closes == "machine" else Kind.CLOSING_PROPOSED
+            views = f"{gone.views} good view{'s' if gone.views > 1 else ''} without it"
+            reason = f"{views}: were it still there, that would happen {gone.chance:.1%} of the time"
+            found.append(Draft(case_id, kind, gone.at, reason, {"views": gone.views, "chance": round(gone.chance, 6)}))
+    return found
+
+
+def _by_case(drafts: Iterable[Draft]) -> dict[str, list[Draft]]:
+    grouped: defaultdict[str, list[Draft]] = defaultdict(list)
+    for draft in drafts:
+        grouped[draft.case_id].append(draft)
+    return dict(grouped)

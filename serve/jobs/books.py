@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from serve.cases.events import Kind
 from serve.cases.ground import cells_around, cells_of_ring
 from serve.cases.matters import Matters
-from serve.cases.merge import Outcome, absorb, missed_views
-from serve.cases.values import Look, Sighting, stable_id
+from serve.cases.merge import Outcome, absorb
+from serve.cases.values import Look, Place, Sighting, stable_id
 from serve.store import cases, results
 from serve.store.database import Desk
 
@@ -37,14 +36,20 @@ def fit(
         cells |= cells_of_ring(look.ring_lonlat)
     own = {stable_id("c", desk.jurisdiction, sighting.id) for sighting in found}
     books = cases.books(desk, cells, own, patrol_id)
-    outcome = absorb(patrol_id, desk.jurisdiction, found, seen, books, matters, now=now, withdrawal=withdrawal)
-    drafts = list(outcome.drafts)
-    opened = {draft.case_id for draft in outcome.drafts if draft.kind is Kind.OPENED}
-    for sighting in found:
-        case_id = outcome.case_of.get(sighting.id)
-        if case_id in opened:
-            place = sighting.place
-            others = results.looks_in(desk, cells_around(place.longitude_deg, place.latitude_deg), patrol_id)
-            drafts += missed_views(case_id, place, sighting.first_seen, others, [patrol_id])
-    cases.append(desk, drafts, now, {patrol_id: model})
+
+    def others_looks(place: Place) -> Iterable[Look]:
+        return results.looks_in(desk, cells_around(place.longitude_deg, place.latitude_deg), patrol_id)
+
+    outcome = absorb(
+        patrol_id,
+        desk.jurisdiction,
+        found,
+        seen,
+        books,
+        matters,
+        now=now,
+        withdrawal=withdrawal,
+        others_looks=others_looks,
+    )
+    cases.append(desk, outcome.drafts, now, {patrol_id: model})
     return outcome

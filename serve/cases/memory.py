@@ -1,0 +1,322 @@
+"""Which of the things known before each sighting of a pass shows: all sightings at once, with one wandering shift.
+
+A pass is compared with what is known as a whole. Alone, a bag two metres off may be another bag; in a row of five that
+all lie two metres off it is the same. So the shift of each short stretch of the pass is chosen with the pairing that it
+allows, by likelihood: pairs must agree to their own errors once the shift is taken off, a large shift is unlikely, and
+the stretches before and after tell what it may be. Then one assignment over all gives no known thing two sightings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from serve.cases.assignment import cheapest
+from serve.cases.ground import REACH_M, Covariance, quadratic, to_plane
+from serve.cases.matters import Matters
+from serve.cases.shift import Shift, Wander, drift
+from serve.cases.values import Place, Sighting
+
+# New things per square metre of kerb and pass, and how much likelier a known thing is seen than missed in a pass that
+# comes by: what joining nothing costs follows from both. Higher than our simulated city's, since litter comes in heaps.
+NEW_PER_M2 = 1e-3
+SEEN_ODDS = 6.0
+# A pair of kindred but different classes must agree that much better.
+OTHER_CLASS_COST = 4.0
+# 99.97 % of the chi-square distribution with two degrees of freedom: what is further apart is not even considered.
+WIDE_GATE = 16.0
+# Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
+_STRETCH_S, _PAUSE_S, _LONGEST_S = 6.0, 2.0, 12.0
+_SWEEPS = 4
+_BEST = 3
+_MOST_SHIFTS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Something that stood there before. `shared_sigma_m`: the part of its place's error that its neighbours share;
+    `handicap`: added to the cost of joining it."""
+
+    id: str
+    kin: str
+    class_name: str
+    place: Place
+    shared_sigma_m: float
+    handicap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A sighting (by index) that may show something known: how far it lies off (metres), the covariance of that
+    without the shared shift, and what speaks against the pair besides."""
+
+    sighting: int
+    known: str
+    east: float
+    north: float
+    own: Covariance
+    extra: float
+
+
+def match(
+    sightings: Sequence[Sighting],
+    known: Iterable[Known],
+    matters: Matters,
+    may_join: Callable[[Sighting, Known], bool],
+) -> dict[str, str]:
+    """For each sighting that shows something known, by id, what it is; no known thing is given twice.
+
+    The order of the arguments does not matter.
+    """
+    ordered = sorted(sightings, key=lambda one: (_moment(one), one.id))
+    pairs, variances = _pairs(ordered, sorted(known, key=lambda one: one.id), matters, may_join)
+    if not any(pairs):
+        return {}
+    times = [_moment(one) for one in ordered]
+    clues: dict[int, Shift] = {}
+    before: Mapping[int, _Pair] | None = None
+    for _ in range(_SWEEPS):
+        wander = Wander(times, variances, clues)
+        chosen: dict[int, _Pair] = {}
+        for stretch in _stretches(times):
+            chosen |= _fit_stretch(stretch, pairs, times, variances, wander)
+        clues = _clues(chosen)
+        if chosen == before:
+            break
+        before = chosen
+    for _ in range(_SWEEPS):
+        final = _assign(pairs, Wander(times, variances, clues))
+        again = _clues(final)
+        if again == clues:
+            break
+        clues = again
+    return {ordered[i].id: pair.known for i, pair in final.items()}
+
+
+def _moment(sighting: Sighting) -> float:
+    return (sighting.first_seen.timestamp() + sighting.last_seen.timestamp()) / 2
+
+
+def _clues(chosen: Mapping[int, _Pair]) -> dict[int, Shift]:
+    return {i: Shift(pair.east, pair.north, pair.own[0], pair.own[2]) for i, pair in chosen.items()}
+
+
+def _pairs(
+    sightings: Sequence[Sighting],
+    known: Sequence[Known],
+    matters: Matters,
+    may_join: Callable[[Sighting, Known], bool],
+) -> tuple[list[list[_Pair]], list[float]]:
+    """For each sighting the pairs worth considering, and the variance of its shift."""
+    if not sightings:
+        return [], []
+    lon0, lat0 = sightings[0].place.longitude_deg, sightings[0].place.latitude_deg
+    grid: defaultdict[tuple[int, int], list[tuple[Known, float, float]]] = defaultdict(list)
+    for one in known:
+        east, north = to_plane(lon0, lat0, one.place.longitude_deg, one.place.latitude_deg)
+        grid[(math.floor(east / REACH_M), math.floor(north / REACH_M))].append((one, east, north))
+    pairs: list[list[_Pair]] = []
+    variances = []
+    for i, sighting in enumerate(sightings):
+        east, north = to_plane(lon0, lat0, sighting.place.longitude_deg, sighting.place.latitude_deg)
+        column, row = math.floor(east / REACH_M), math.floor(north / REACH_M)
+        matter = matters.of(sighting.class_name)
+        near: list[_Pair] = []
+        shared = []
+        for cell in ((column + x, row + y) for x in (-1, 0, 1) for y in (-1, 0, 1)):
+            for one, known_east, known_north in grid.get(cell, ()):
+                off_east, off_north = east - known_east, north - known_north
+                if one.kin != matter.kin or math.hypot(off_east, off_north) > REACH_M or not may_join(sighting, one):
+                    continue
+                own = _own(sighting.place, sighting.shared_sigma_m, one, matter.spread_m)
+                shift = sighting.shared_sigma_m**2 + one.shared_sigma_m**2
+                if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) > WIDE_GATE:
+                    continue
+                extra = one.handicap + OTHER_CLASS_COST * (one.class_name != sighting.class_name)
+                near.append(_Pair(i, one.id, off_east, off_north, own, extra))
+                shared.append(one.shared_sigma_m**2)
+        pairs.append(near)
+        variances.append(sighting.shared_sigma_m**2 + (math.fsum(shared) / len(shared) if shared else 0.0))
+    return pairs, variances
+
+
+def _own(place: Place, shared_sigma_m: float, known: Known, spread_m: float) -> Covariance:
+    """Covariance of the offset of the two without what each shares with its neighbours."""
+    a, b, c = _without(place.covariance_m2, shared_sigma_m)
+    d, e, f = _without(known.place.covariance_m2, known.shared_sigma_m)
+    return a + d + spread_m**2, b + e, c + f + spread_m**2
+
+
+def _without(covariance: Covariance, shared_sigma_m: float) -> Covariance:
+    least = 0.1**2
+    a, c = max(covariance[0] - shared_sigma_m**2, least), max(covariance[2] - shared_sigma_m**2, least)
+    limit = 0.95 * math.sqrt(a * c)
+    return a, min(max(covariance[1], -limit), limit), c
+
+
+def _stretches(times: Sequence[float]) -> list[range]:
+    """Runs of sightings over which the shift hardly changes, parted at pauses where there are any."""
+    runs: list[range] = []
+    start = 0
+    for i in range(1, len(times)):
+        pause, length = times[i] - times[i - 1], times[i] - times[start]
+        if pause > _PAUSE_S or (length > _STRETCH_S and pause > _PAUSE_S / 4) or length > _LONGEST_S:
+            runs.append(range(start, i))
+            start = i
+    if times:
+        runs.append(range(start, len(times)))
+    return runs
+
+
+def _price(own: Covariance, wide_east: float = 0.0, wide_north: float = 0.0) -> float:
+    """What joining costs less than missing the known thing and finding a new one, for a pair without offset.
+
+    Twice the logarithm of the likelihood ratio; the covariance is widened by the shift's variances.
+    """
+    determinant = (own[0] + wide_east) * (own[2] + wide_north) - own[1] ** 2
+    return 2 * math.log(SEEN_ODDS / (NEW_PER_M2 * 2 * math.pi)) - math.log(max(determinant, 1e-8))
+
+
+def _fit_stretch(
+    stretch: range,
+    pairs: Sequence[Sequence[_Pair]],
+    times: Sequence[float],
+    variances: Sequence[float],
+    wander: Wander,
+) -> dict[int, _Pair]:
+    """The pairs of the stretch under its likeliest shift."""
+    near = [pair for i in stretch for pair in pairs[i]]
+    if not near:
+        return {}
+    prior = wander.around(stretch[0], stretch[-1])
+    middle = (times[stretch[0]] + times[stretch[-1]]) / 2
+    widened = []
+    for pair in near:
+        loose = drift(variances[pair.sighting], times[pair.sighting] - middle)
+        own = (pair.own[0] + loose, pair.own[1], pair.own[2] + loose)
+        widened.append((pair, own, _price(own) - pair.extra))
+    ranked = sorted((_rough_cost(east, north, prior, widened), east, north) for east, north in _shifts(near, prior))
+    best: dict[int, _Pair] = {}
+    least = 0.0
+    for _, east, north in ranked[:_BEST]:
+        cost, chosen = _refined(east, north, prior, widened)
+        if cost < least:
+            least, best = cost, chosen
+    return best
+
+
+def _shifts(near: Sequence[_Pair], prior: Shift) -> list[tuple[float, float]]:
+    """Shifts worth trying: what is expected, and each that would bring one pair together; the likeliest when many."""
+    found = {(round(pair.east / 0.3), round(pair.north / 0.3)): (pair.east, pair.north) for pair in near}
+    tried = sorted(found.values(), key=lambda shift: (_unlikely(shift[0], shift[1], prior), shift))
+    return [(prior.east, prior.north), *tried[:_MOST_SHIFTS]]
+
+
+def _unlikely(east: float, north: float, prior: Shift) -> float:
+    return (east - prior.east) ** 2 / prior.variance_east + (north - prior.north) ** 2 / prior.variance_north
+
+
+_Weighed = tuple[_Pair, Covariance, float]
+
+
+def _rough_cost(east: float, north: float, prior: Shift, widened: Sequence[_Weighed]) -> float:
+    """Cost of a shift when each sighting joins what is nearest, although others may claim it too."""
+    least: defaultdict[int, float] = defaultdict(float)
+    for pair, own, price in widened:
+        cost = quadratic(own, pair.east - east, pair.north - north) - price
+        least[pair.sighting] = min(least[pair.sighting], cost)
+    return _unlikely(east, north, prior) + math.fsum(least.values())
+
+
+def _refined(east: float, north: float, prior: Shift, widened: Sequence[_Weighed]) -> tuple[float, dict[int, _Pair]]:
+    """Pair up under a shift, take the shift that suits the pairs, and pair up again; the cost of the whole.
+
+    The cost is minus twice the logarithm of the likelihood with the shift integrated out, against joining nothing.
+    """
+    chosen: dict[int, _Weighed] = {}
+    for _ in range(2):
+        costs: dict[int, dict[str, float]] = {}
+        by_name = {}
+        for weighed in widened:
+            pair, own, price = weighed
+            cost = quadratic(own, pair.east - east, pair.north - north) - price
+            if cost < 0:
+                costs.setdefault(pair.sighting, {})[pair.known] = cost
+                by_name[pair.sighting, pair.known] = weighed
+        chosen = {i: by_name[i, name] for i, name in _cheapest(costs).items()}
+        if not chosen:
+            return 0.0, {}
+        inverse_east = 1 / prior.variance_east + math.fsum(1 / own[0] for _, own, _ in chosen.values())
+        inverse_north = 1 / prior.variance_north + math.fsum(1 / own[2] for _, own, _ in chosen.values())
+        pull_east = math.fsum(pair.east / own[0] for pair, own, _ in chosen.values())
+        pull_north = math.fsum(pair.north / own[2] for pair, own, _ in chosen.values())
+        east = (prior.east / prior.variance_east + pull_east) / inverse_east
+        north = (prior.north / prior.variance_north + pull_north) / inverse_north
+    total = math.fsum(
+        quadratic(own, pair.east - east, pair.north - north) - price for pair, own, price in chosen.values()
+    )
+    total += _unlikely(east, north, prior)
+    total += math.log(prior.variance_east * inverse_east) + math.log(prior.variance_north * inverse_north)
+    return total, {i: pair for i, (pair, _, _) in chosen.items()}
+
+
+def _assign(pairs: Sequence[Sequence[_Pair]], wander: Wander) -> dict[int, _Pair]:
+    """The cheapest assignment of all, each sighting's shift told by the others alone."""
+    costs: dict[int, dict[str, float]] = {}
+    by_name = {}
+    for i, near in enumerate(pairs):
+        if not near:
+            continue
+        shift = wander.around(i, i)
+        for pair in near:
+            a, b, c = pair.own[0] + shift.variance_east, pair.own[1], pair.own[2] + shift.variance_north
+            cost = quadratic((a, b, c), pair.east - shift.east, pair.north - shift.north) + pair.extra
+            cost -= _price(pair.own, shift.variance_east, shift.variance_north)
+            if cost < 0:
+                costs.setdefault(i, {})[pair.known] = cost
+                by_name[i, pair.known] = pair
+    return {i: by_name[i, name] for i, name in _cheapest(costs).items()}
+
+
+def _cheapest(costs: Mapping[int, Mapping[str, float]]) -> dict[int, str]:
+    """The one-to-one pairs of least total cost; joining nothing costs nothing, so only negative costs are taken."""
+    chosen: dict[int, str] = {}
+    for group in _components(costs):
+        if len(group) == 1:
+            chosen[group[0]] = min(costs[group[0]].items(), key=lambda item: (item[1], item[0]))[0]
+            continue
+        columns = sorted({name for row in group for name in costs[row]})
+        rows = [
+            # A column of its own for each row: joining nothing.
+            [costs[row].get(name, math.inf) for name in columns]
+            + [0.0 if other == row else math.inf for other in group]
+            for row in group
+        ]
+        for row, column in zip(group, cheapest(rows), strict=True):
+            if column < len(columns):
+                chosen[row] = columns[column]
+    return chosen
+
+
+def _components(costs: Mapping[int, Mapping[str, float]]) -> list[list[int]]:
+    """Groups of sightings that compete for the same known things, each sorted."""
+    claimants: defaultdict[str, list[int]] = defaultdict(list)
+    for row, columns in costs.items():
+        for name in columns:
+            claimants[name].append(row)
+    left = set(costs)
+    groups = []
+    for start in sorted(costs):
+        if start not in left:
+            continue
+        group, frontier = {start}, [start]
+        while frontier:
+            for name in costs[frontier.pop()]:
+                fresh = set(claimants[name]) - group
+                group |= fresh
+                frontier += fresh
+        left -= group
+        groups.append(sorted(group))
+    return groups
