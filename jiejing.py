@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "patrol": ("vision.commands", "patrol", "Pictures or video and a track in, located sightings out."),
     "locate": ("vision.commands", "locate", "Geometry and joining alone: detections, track and camera in."),
     "simulate": ("training.simulate.commands", "app", "Draw streets with known truth: training pictures and patrols."),
-    "dataset": ("training.commands", "dataset", "Check and gather labelled pictures for training."),
+    "dataset": ("training.commands", "dataset", "Check, import, split, preview and gather labelled pictures."),
     "train": ("training.commands", "train", "Train the detector; resumes after a kill."),
     "evaluate": ("training.commands", "evaluate", "Measure a model through the server's runtime."),
     "export": ("training.commands", "export", "Turn a trained checkpoint into a model folder."),

@@ -1,4 +1,7 @@
-"""The commands about labelled data: `check`, `import`, `split`, `preview`. Heavy imports happen inside."""
+"""The commands about labelled data: `check`, `import`, `split`, `preview`; `training.commands` adds `gather`.
+
+Heavy imports happen inside.
+"""
 
 from __future__ import annotations
 

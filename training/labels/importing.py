@@ -141,7 +141,7 @@ def write_dataset(
         "classes": {},
         "class_map": dict(class_map),
         "counts": {"pictures": len(placed)} | {c: boxes[c] for c in CLASSES if boxes[c]},
-        "checksum": {"pictures": len(placed), "sha256": digest(lines)},
+        "checksum": {"pictures": len(placed), "sha256": digest(folder, placed)},
     }
     if extra:
         manifest["extra"] = {"file": REGION_FILE, "knows": []}

@@ -25,9 +25,15 @@ def checksum_lines(root: Path, pictures: Iterable[LabelledPicture], more: Iterab
     return [f"{value}  {name}" for name, value in sorted(sums.items())]
 
 
-def digest(lines: Iterable[str]) -> str:
-    """The one checksum of a data set: SHA-256 over its lines of checksums."""
-    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+def digest(root: Path, pictures: Iterable[LabelledPicture]) -> str:
+    """The one checksum of a data set: SHA-256 over `name sha256` lines of pictures and label files, by name."""
+    total = hashlib.sha256()
+    for picture in sorted(pictures, key=lambda picture: picture.path.name):
+        label = root / picture.labels
+        content = label.read_bytes() if picture.labels and label.is_file() else b""
+        total.update(f"{picture.path.name} {picture.sha256}\n".encode())
+        total.update(f"{picture.path.stem}.txt {hashlib.sha256(content).hexdigest()}\n".encode())
+    return total.hexdigest()
 
 
 def checksum_faults(root: Path, manifest: Manifest, pictures: Sequence[LabelledPicture]) -> list[LabelFault]:
@@ -51,10 +57,9 @@ def checksum_faults(root: Path, manifest: Manifest, pictures: Sequence[LabelledP
             for name in sums
             if name not in listed
         ]
-        lines = [f"{value}  {name}" for name, value in sorted(listed.items())]
-    if stated.get("sha256") and digest(lines) != stated["sha256"]:
-        what = CHECKSUMS if listed else manifest.path.name
-        faults.append(LabelFault("manifest-checksum", what, "the data are not those that the manifest describes"))
+    if stated.get("sha256") and digest(root, pictures) != stated["sha256"]:
+        reason = "the data are not those that the manifest describes"
+        faults.append(LabelFault("manifest-checksum", manifest.path.name, reason))
     return faults
 
 
