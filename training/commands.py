@@ -1,0 +1,195 @@
+"""Commands of the training side: data sets in, a model folder out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from training.dataset_commands import app as dataset_app
+from training.errors import DatasetError, TrainingError
+from training.sources import Label, Picture, Source, load, read_manifest, write_run_set
+
+MANIFESTS = Path(__file__).resolve().parents[1] / "datasets"
+
+Sources = Annotated[
+    list[str], typer.Option("--source", help="NAME=FOLDER: a manifest of datasets/ and where its pictures lie.")
+]
+Manifests = Annotated[Path, typer.Option(help="Folder with one manifest.toml per source.")]
+
+dataset = dataset_app
+
+
+def named_sources(sources: list[str], manifests: Path) -> list[tuple[Source, Path]]:
+    """The manifests and folders that `NAME=FOLDER` options name. Raises DatasetError on a wrong one."""
+    found = []
+    for option in sources:
+        name, equals, folder = option.partition("=")
+        if not equals or not Path(folder).is_dir():
+            raise DatasetError(f"--source {option}: no such folder", remedy="write NAME=FOLDER")
+        found.append((read_manifest(manifests / name / "manifest.toml"), Path(folder)))
+    return found
+
+
+@dataset.command()
+def gather(
+    source: Sources,
+    out: Annotated[Path, typer.Option(help="The run's data folder: links and labels are written there.")],
+    manifests: Manifests = MANIFESTS,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Model folder that labels persons and vehicles where a source does not.")
+    ] = None,
+    composites: Annotated[Path | None, typer.Option(help="Folder made by `dataset compose`.")] = None,
+    repeat: Annotated[list[str] | None, typer.Option(help="NAME=TIMES: show a source's pictures so often.")] = None,
+) -> None:
+    """Gather the pictures of several sources into one training set; what a source does not label stays unknown."""
+    repeats = {}
+    for option in repeat or []:
+        name, _, times = option.partition("=")
+        if not times.isdigit():
+            raise DatasetError(f"--repeat {option}: not a number", remedy="write NAME=TIMES")
+        repeats[name] = int(times)
+    pictures: list[Picture] = []
+    for described, folder in named_sources(source, manifests):
+        pictures += load(described, folder, _taught(described, folder, teacher, out))
+    if composites is not None:
+        from training.composite import read
+
+        pictures += read(composites)
+    summary = write_run_set(pictures, out, repeats)
+    typer.echo(summary.read_text(encoding="utf-8"))
+
+
+def _taught(described: Source, folder: Path, teacher: Path | None, out: Path) -> dict[str, tuple[Label, ...]] | None:
+    if teacher is None or not described.taught:
+        return None
+    from training.teacher import teach
+    from vision.detector import Detector
+
+    detector = Detector.load(teacher)
+    paths = [picture.path for picture in load(described, folder)]
+    cache = out / "taught" / f"{described.name}-{detector.model.id}.json"
+    return teach(paths, lambda path: detector.detect_file(path, min_score=0.05), cache)
+
+
+@dataset.command()
+def compose(
+    pieces: Annotated[Path, typer.Option(help="Pictures of single pieces on a white board, a folder per material.")],
+    source: Sources,
+    out: Annotated[Path, typer.Option(help="Where the pictures and composites.json go.")],
+    drawn: Annotated[int, typer.Option(help="How many drawn streets.")] = 300,
+    pasted: Annotated[int, typer.Option(help="How many real pictures with laid pieces.")] = 600,
+    side: Annotated[int, typer.Option(help="Side of a composite in pixels.")] = 480,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    manifests: Manifests = MANIFESTS,
+) -> None:
+    """Lay real pieces of litter at their true size on drawn streets and on the training pictures of the sources.
+
+    Facades (sources that label adverts) serve as backdrops of drawn streets, those that label waste are laid upon.
+    """
+    from training.composite import make_all, write
+    from training.pieces import read_pieces, write_pieces
+
+    cutouts = out / "pieces"
+    if not cutouts.is_dir():
+        write_pieces(pieces, cutouts)
+    pictures = [
+        picture
+        for described, folder in named_sources(source, manifests)
+        for picture in load(described, folder)
+        if picture.split == "train"
+    ]
+    made = make_all(read_pieces(cutouts), pictures, drawn=drawn, pasted=pasted, side=side, seed=seed)
+    write(made, out)
+    typer.echo(f"{len(made)} pictures in {out}")
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="Folder made by `dataset gather`.")],
+    run: Annotated[Path, typer.Option(help="The run's folder; training goes on where a run in it stopped.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file with the fields of training.config.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="name=value: changes one field.")] = None,
+) -> None:
+    """Train the detector; a run that was killed resumes from its last epoch."""
+    from training.config import read_config
+
+    wanted = read_config(config, setting or [])
+    trainer = _trainer()
+    typer.echo(str(trainer.train(wanted, data, trainer.RunFolder(run))))
+
+
+def _trainer() -> ModuleType:
+    try:
+        import training.trainer
+    except ImportError as error:
+        raise TrainingError(f"{error}", remedy="install the training extra: pip install 'jiejing[train]'") from None
+    return training.trainer
+
+
+def evaluate(
+    source: Sources,
+    model: Annotated[str | None, typer.Option(help="Model folder or shipped name.")] = None,
+    manifests: Manifests = MANIFESTS,
+    size: Annotated[str | None, typer.Option("--input", help="WIDTHxHEIGHT instead of the model's own sizes.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the figures as JSON.")] = None,
+    choose_thresholds: Annotated[
+        bool, typer.Option(help="Choose the thresholds on these pictures and store them in model.toml.")
+    ] = False,
+) -> None:
+    """Measure a model through the server's runtime on the validation pictures of the sources."""
+    from training import evaluate as measuring
+    from training.export import set_thresholds, write_json
+    from vision.detector import Detector
+
+    input_wh = None
+    if size is not None:
+        width, _, height = size.partition("x")
+        if not (width.isdigit() and height.isdigit()):
+            raise TrainingError(f"--input {size}", remedy="write WIDTHxHEIGHT, such as 640x640")
+        input_wh = (int(width), int(height))
+    detector = Detector.load(model, input_wh=input_wh)
+    pictures = [
+        picture
+        for described, folder in named_sources(source, manifests)
+        for picture in load(described, folder)
+        if picture.split != "train"
+    ]
+    if not pictures:
+        raise DatasetError("no validation pictures", remedy="name sources whose split file has some")
+    looks = measuring.look(detector, pictures)
+    shown = dict(zip(detector.model.classes, detector.model.thresholds, strict=True))
+    if choose_thresholds:
+        shown = measuring.thresholds(looks)
+        set_thresholds(detector.model.folder, shown)
+    report = {"model": detector.model.id} | measuring.report(looks, shown)
+    if out is not None:
+        write_json(out, report)
+    for name, entry in report["classes"].items():
+        if entry["boxes"]:
+            figures = f"mAP50 {entry['mAP50']:.3f}  mAP50-95 {entry['mAP50-95']:.3f}"
+            typer.echo(f"{name:16s} {entry['boxes']:5d} boxes  {figures}")
+    typer.echo(json.dumps(report["means"]))
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint (last.pt) of `jiejing train`.")],
+    data: Annotated[Path, typer.Option(help="The run's data folder: pictures to calibrate and to check on.")],
+    folder: Annotated[Path, typer.Option(help="The model folder to write.")],
+    name: Annotated[str, typer.Option(help="First part of the model's id.")] = "street-n",
+    int8: Annotated[bool, typer.Option(help="Quantise to INT8, calibrated on training pictures.")] = False,
+    size: Annotated[list[str] | None, typer.Option("--input", help="WIDTHxHEIGHT that the runtime may choose.")] = None,
+) -> None:
+    """Turn a checkpoint into a model folder (OpenVINO and ONNX), each checked against the trainer's own output."""
+    _trainer()
+    from training.export import ExportSpec
+    from training.export import export as export_model
+
+    sizes = tuple((int(w), int(h)) for w, _, h in (option.partition("x") for option in size or ["640x640", "960x736"]))
+    lists = {kind: (data / f"{kind}.txt").read_text(encoding="utf-8").split("\n")[:-1] for kind in ("train", "val")}
+    calibration = [Path(path) for path in sorted(set(lists["train"]))][:: max(1, len(set(lists["train"])) // 150)]
+    checked = [Path(path) for path in lists["val"]][:: max(1, len(lists["val"]) // 24)]
+    found = export_model(checkpoint, folder, ExportSpec(name=name, sizes=sizes, int8=int8), calibration, checked)
+    typer.echo(json.dumps(found))

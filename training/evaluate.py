@@ -1,0 +1,159 @@
+"""Measure a model folder through the server's runtime on held-out pictures, class by class."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from training.metrics import (
+    ClassFigures,
+    Floats,
+    Operating,
+    Scene,
+    best_threshold,
+    figures,
+    operating_points,
+    point_at,
+)
+from training.sources import GROUPS, Label, Picture
+from vision.detections import Detections
+from vision.taxonomy import CLASSES, STRUCTURES, WASTE
+
+DEFAULT_THRESHOLD = 0.3
+
+
+class Detect(Protocol):
+    """What evaluation needs of `vision.detector.Detector`."""
+
+    def detect_file(self, path: Any, *, min_score: float | None = None) -> Detections:
+        """Detections of a picture file in full-resolution pixels."""
+
+
+def look(detector: Detect, pictures: Iterable[Picture]) -> list[tuple[Picture, Detections]]:
+    """Every picture with all its detections above a score of 0.001."""
+    return [(picture, detector.detect_file(picture.path, min_score=0.001)) for picture in pictures]
+
+
+def group_of(name: str) -> str:
+    """The group that a class belongs to."""
+    return next(group for group, members in GROUPS.items() if name in members)
+
+
+def _boxes(labels: Iterable[Label], size_wh: tuple[int, int]) -> Floats:
+    scale = np.array([size_wh[0], size_wh[1], size_wh[0], size_wh[1]], dtype=np.float64)
+    rows = [label.box for label in labels]
+    return np.asarray(np.array(rows, dtype=np.float64).reshape(len(rows), 4) * scale)
+
+
+def scene_of(picture: Picture, seen: Detections, names: frozenset[str]) -> Scene:
+    """One picture for one class, or for a family of classes taken as one."""
+    ours = seen.of_classes(names)
+    hidden = {"ignore"} | {group_of(name) for name in names}
+    return Scene(
+        ours.boxes_xyxy,
+        ours.scores,
+        _boxes((label for label in picture.labels if label.name in names), seen.size_wh),
+        _boxes((label for label in picture.labels if label.name in hidden), seen.size_wh),
+    )
+
+
+def scenes_of(looks: Sequence[tuple[Picture, Detections]], names: frozenset[str]) -> list[Scene]:
+    """The pictures in which the class is known at all."""
+    groups = {group_of(name) for name in names}
+    return [scene_of(picture, seen, names) for picture, seen in looks if not groups & picture.unknown]
+
+
+def thresholds(looks: Sequence[tuple[Picture, Detections]]) -> dict[str, float]:
+    """A threshold per class, chosen on these pictures."""
+    return {name: best_threshold(scenes_of(looks, frozenset({name})), DEFAULT_THRESHOLD) for name in CLASSES}
+
+
+def confusion(looks: Sequence[tuple[Picture, Detections]], shown: Mapping[str, float]) -> dict[str, dict[str, int]]:
+    """How often a true box of one class was found as which (IoU at least .5, at the shown thresholds)."""
+    from vision import boxes
+
+    table: dict[str, Counter[str]] = {}
+    for picture, seen in looks:
+        names = np.array(seen.names(), dtype=object)
+        keep = seen.scores >= np.array([shown[name] for name in names], dtype=np.float64)
+        for label in picture.labels:
+            if label.name not in CLASSES:
+                continue
+            overlap = boxes.iou(_boxes([label], seen.size_wh), seen.boxes_xyxy[keep])[0]
+            best = int(overlap.argmax()) if len(overlap) else -1
+            found = str(names[keep][best]) if best >= 0 and overlap[best] >= 0.5 else "missed"
+            table.setdefault(label.name, Counter())[found] += 1
+    return {name: dict(counts) for name, counts in table.items()}
+
+
+def calibration(looks: Sequence[tuple[Picture, Detections]], names: frozenset[str]) -> dict[str, Any]:
+    """Mean score against share of right detections in ten steps of score; `error` is their mean gap by weight."""
+    from training.metrics import ANY_SIZE, IOU_THRESHOLDS, join, match
+
+    parts = []
+    for name in sorted(names):
+        parts += [match(scene, IOU_THRESHOLDS[:1], ANY_SIZE) for scene in scenes_of(looks, frozenset({name}))]
+    matched = join(parts, 1)
+    keep = ~matched.void[0] & (matched.scores >= 0.05)
+    scores, right = matched.scores[keep], matched.hit[0][keep]
+    steps, gap = [], 0.0
+    for low in np.arange(0, 1, 0.1):
+        inside = (scores >= low) & (scores < low + 0.1)
+        if inside.any():
+            score, share = float(scores[inside].mean()), float(right[inside].mean())
+            steps.append({"score": round(score, 3), "right": round(share, 3), "count": int(inside.sum())})
+            gap += abs(score - share) * int(inside.sum())
+    return {"error": round(gap / max(len(scores), 1), 4), "steps": steps}
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
+
+
+def _entry(found: ClassFigures, point: Operating) -> dict[str, Any]:
+    return {
+        "boxes": found.boxes,
+        "mAP50": _rounded(found.ap50),
+        "mAP50-95": _rounded(found.ap),
+        "mAP50_by_size": {name: _rounded(value) for name, value in found.ap50_by_size.items()},
+        "at_threshold": {
+            "threshold": point.threshold,
+            "precision": round(point.precision, 4),
+            "recall": round(point.recall, 4),
+        },
+    }
+
+
+def report(looks: Sequence[tuple[Picture, Detections]], shown: Mapping[str, float]) -> dict[str, Any]:
+    """All figures as plain data: per class, per family, means, confusion, calibration.
+
+    `shown` are the shipped thresholds. A class without true boxes has null figures. Means are over classes with boxes.
+    """
+    entries: dict[str, Any] = {}
+    for name in CLASSES:
+        scenes = scenes_of(looks, frozenset({name}))
+        entries[name] = _entry(figures(scenes), point_at(operating_points(scenes), shown[name]))
+    families = {}
+    for family, members in (("structures", STRUCTURES),):
+        scenes = scenes_of(looks, members)
+        least = min(shown[name] for name in members)
+        families[family] = _entry(figures(scenes), point_at(operating_points(scenes), least))
+    means = {}
+    for group, members in GROUPS.items():
+        rows = [entries[name] for name in CLASSES if name in members and entries[name]["boxes"]]
+        if rows:
+            means[group] = {
+                figure: round(sum(row[figure] for row in rows) / len(rows), 4) for figure in ("mAP50", "mAP50-95")
+            }
+    return {
+        "pictures": len(looks),
+        "classes": entries,
+        "families": families,
+        "means": means,
+        "confusion": confusion(looks, shown),
+        "calibration_waste": calibration(looks, WASTE),
+    }
