@@ -157,8 +157,9 @@ def _bursts(pictures: Sequence[LabelledPicture], burst_s: float) -> list[tuple[i
 
 
 def _choose(groups: list[list[int]], pictures: Sequence[LabelledPicture], val: float, seed: int) -> set[int]:
-    """The pictures of val: from the largest group down, a group goes there when that brings the shares of pictures and
-    of each class's boxes nearer to `val` (the sum of squares, after K. Sechidis et al. 2011, with groups for samples).
+    """The pictures of val: from the group that weighs most in some class down, a group goes where it keeps the shares
+    that val has of pictures and of each class's boxes so far nearer to `val` (least sum of squares; greedy as in
+    K. Sechidis et al., "On the stratification of multi-label data", 2011, with groups for samples).
     """
     columns = sorted({box.name for picture in pictures for box in picture.boxes})
     number = {name: column for column, name in enumerate(columns, start=1)}
@@ -172,13 +173,16 @@ def _choose(groups: list[list[int]], pictures: Sequence[LabelledPicture], val: f
     order = list(range(len(groups)))
     random.Random(seed).shuffle(order)
     order.sort(key=lambda row: -shares[row].max())
-    reached = np.zeros(shares.shape[1])
+    # By how much val is ahead of its share of what was dealt out so far, for pictures and each class.
+    ahead = np.zeros(shares.shape[1])
     chosen: set[int] = set()
     for row in order:
-        more = reached + shares[row]
-        if ((more - val) ** 2).sum() < ((reached - val) ** 2).sum():
-            reached = more
+        with_it, without = ahead + (1 - val) * shares[row], ahead - val * shares[row]
+        if (with_it**2).sum() < (without**2).sum():
             chosen.update(groups[row])
+            ahead = with_it
+        else:
+            ahead = without
     return chosen
 
 
