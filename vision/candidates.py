@@ -95,28 +95,30 @@ def _thinned(seen: Observations, spots: Spots, used: IntArray, thing: IntArray) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """Candidates solved as standing and as moving: `moving` (t,): log of how much better they explain as moving."""
+    """Candidates solved as standing and as moving. `moving` (t,): logarithm of how much more evidence there is for
+    even motion; `motion`: that solution."""
 
     still: Solved
     prior: Prior
     moving: FloatArray
+    motion: Solved
 
 
 def judge(
     candidates: Candidates,
     frames: FrameStates,
     camera: Camera,
-    tilt_sigma: tuple[float, float],
+    own_sigma: FloatArray,
     still_mps: float,
 ) -> Judged:
     """Solve every candidate as standing, along and across the road, and as moving evenly."""
     rows = candidates.rows
     along = prior_of(candidates.names, candidates.place, candidates.path_yaw, still_mps)
-    still = solve_each(rows, along.mean, along, frames, camera, tilt_sigma)
+    still = solve_each(rows, along.mean, along, frames, camera, own_sigma)
     across = Prior(along.mean.copy(), along.sigma)
     across.mean[:, 2] += np.pi / 2
     long = along.mean[:, LENGTH] > along.mean[:, WIDTH] + np.log(ELONGATED)
-    other = _some(rows, across.mean, across, frames, camera, tilt_sigma, long)
+    other = _some(rows, across.mean, across, frames, camera, own_sigma, long)
     turned = other.log_evidence > still.log_evidence
     prior = Prior(np.where(turned[:, None], across.mean, along.mean), along.sigma)
     still = still.better(other)
@@ -126,12 +128,10 @@ def judge(
     moving = prior_of(candidates.names, candidates.drift[:, :2], yaw, MOVING_SIGMA_MPS)
     start = moving.mean.copy()
     start[:, V_EAST : V_NORTH + 1] = candidates.drift[:, 2:]
-    evidence = solve_each(rows, start, moving, frames, camera, tilt_sigma).log_evidence
+    motion = solve_each(rows, start, moving, frames, camera, own_sigma)
     slow = Prior(prior.mean, moving.sigma)
-    evidence = np.maximum(
-        evidence, solve_each(rows, still.things, slow, frames, camera, tilt_sigma).log_evidence
-    )
-    return Judged(still, prior, evidence - still.log_evidence)
+    motion = motion.better(solve_each(rows, still.things, slow, frames, camera, own_sigma))
+    return Judged(still, prior, motion.log_evidence - still.log_evidence, motion)
 
 
 def _some(
@@ -140,14 +140,14 @@ def _some(
     prior: Prior,
     frames: FrameStates,
     camera: Camera,
-    tilt_sigma: tuple[float, float],
+    own_sigma: FloatArray,
     which: BoolArray,
 ) -> Solved:
     """`solve_each` for the things `which` (t,) selects; the others have no evidence."""
     numbers = np.cumsum(which) - 1
     part = rows.where(which[rows.thing])
     part = part.renumbered(numbers[part.thing])
-    solved = solve_each(part, start[which], prior.where(which), frames, camera, tilt_sigma)
+    solved = solve_each(part, start[which], prior.where(which), frames, camera, own_sigma)
 
     def spread(values: FloatArray, empty: float) -> FloatArray:
         full = np.full((len(which), *values.shape[1:]), empty)
@@ -156,7 +156,7 @@ def _some(
 
     return Solved(
         spread(solved.things, 0.0),
-        spread(solved.tilt, 0.0),
+        spread(solved.own, 0.0),
         spread(solved.cost, 0.0),
         spread(solved.information, 0.0),
         spread(solved.log_evidence, -np.inf),

@@ -17,14 +17,17 @@ from vision.geo import FloatArray
 from vision.looks import looks_of
 from vision.observations import BoolArray, IntArray, Observations, observe
 from vision.sightings import EvidenceBox, Look, Sighting
-from vision.together import Together, ground_of, solve_together
+from vision.together import Ground, Together, ground_of, solve_together
 from vision.track import Poses, Track
 
 # A frame whose heading is worse than this can't say where anything is.
 WORST_HEADING_DEG = 25.0
 SUSPENSION_S = 1.5
-EACH_TILT_SIGMA = (np.radians(0.7), np.radians(1.5))
-REST_TILT_SIGMA = (np.radians(0.15), np.radians(0.4))
+# What a thing alone may blame on the road and the path: pitch, roll, heading (degrees), heading rate (degrees a second).
+ALONE_SURVEYED = np.radians([0.7, 1.5, 0.3, 0.1])
+ALONE_SMOOTHED = np.radians([0.7, 1.5, 6.0, 3.0])
+REST_SURVEYED = np.radians([0.15, 0.4, 0.1, 0.1])
+REST_SMOOTHED = np.radians([0.15, 0.4, 0.5, 0.5])
 MOBILE = frozenset({"vehicle", "car", "van", "truck", "bus", "tram", "misc", "person", "pedestrian", "cyclist"})
 
 
@@ -116,26 +119,29 @@ def _sightings(
     shake_px = 0.0 if track.surveyed else np.radians(0.25) * float(np.mean(camera.focal_xy))
     ground = ground_of(track, seen.time_s, seen.lens_m, camera)
     label = follow(seen, camera)
-    states, tilt_sigma, still_mps = raw, EACH_TILT_SIGMA, 0.05 if track.surveyed else 0.4
-    joint: Together | None = None
-    for _ in range(2):
+    first = gather(seen, spots, label, shake_px, camera)
+    own, still_mps = (ALONE_SURVEYED, 0.05) if track.surveyed else (ALONE_SMOOTHED, 0.4)
+    judged = judge(first, raw, camera, own, still_mps)
+    if track.surveyed:
+        states = _together(first, judged, standing(first, judged), raw, ground, camera).frames
+    else:
+        many = np.bincount(first.rows.thing, minlength=len(first)) >= 3
+        states = _together(first, judged, many, raw, ground, camera, sort_motion=True).frames
+
+    own, still_mps = (REST_SURVEYED, 0.05) if track.surveyed else (REST_SMOOTHED, 0.15)
+    candidates, judged = first, judge(first, states, camera, own, still_mps)
+    stands = standing(candidates, judged)
+    groups = np.array([seen.group[np.flatnonzero(label == t)[0]] for t in range(len(candidates))])
+    cov = np.linalg.inv(judged.still.information)[:, :2, :2]
+    label2 = merged(seen, label, groups, judged.still.things, cov, stands)
+    if label2.max() != label.max():
+        label = label2
         candidates = gather(seen, spots, label, shake_px, camera)
-        judged = judge(candidates, states, camera, tilt_sigma, still_mps)
+        judged = judge(candidates, states, camera, own, still_mps)
         stands = standing(candidates, judged)
-        groups = np.array([seen.group[np.flatnonzero(label == t)[0]] for t in range(len(candidates))])
-        cov = np.linalg.inv(judged.still.information)[:, :2, :2]
-        label2 = merged(seen, label, groups, judged.still.things, cov, stands)
-        if label2.max() != label.max():
-            label = label2
-            candidates = gather(seen, spots, label, shake_px, camera)
-            judged = judge(candidates, states, camera, tilt_sigma, still_mps)
-            stands = standing(candidates, judged)
-        numbers = np.cumsum(stands) - 1
-        rows = candidates.rows.where(stands[candidates.rows.thing])
-        rows = rows.renumbered(numbers[rows.thing])
-        joint = solve_together(rows, judged.still.things[stands], judged.prior.where(stands), raw, ground, camera)
-        states, tilt_sigma, still_mps = joint.frames, REST_TILT_SIGMA, 0.05 if track.surveyed else 0.15
-    assert joint is not None
+    if not stands.any():
+        return ()
+    joint = _together(candidates, judged, stands, raw, ground, camera)
     radii = radii_of(joint)
     lon, lat = track.frame.to_lonlat(joint.things[:, :2])
     out = []
@@ -175,6 +181,24 @@ def _sightings(
             )
         )
     return tuple(out)
+
+
+def _together(
+    candidates: Candidates,
+    judged: Judged,
+    chosen: BoolArray,
+    frames: FrameStates,
+    ground: Ground,
+    camera: Camera,
+    *,
+    sort_motion: bool = False,
+) -> Together:
+    numbers = np.cumsum(chosen) - 1
+    rows = candidates.rows.where(chosen[candidates.rows.thing])
+    rows = rows.renumbered(numbers[rows.thing])
+    moves = (judged.moving > 0)[:, None] & sort_motion
+    start = np.where(moves, judged.motion.things, judged.still.things)[chosen]
+    return solve_together(rows, start, judged.prior.where(chosen), frames, ground, camera, sort_motion=sort_motion)
 
 
 def standing(candidates: Candidates, judged: Judged) -> BoolArray:

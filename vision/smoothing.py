@@ -18,25 +18,30 @@ from scipy.linalg import cho_factor, cho_solve, solveh_banded
 from vision.geo import FloatArray, wrap_rad
 
 STATES = 7  # east, north, heading, speed, curvature, error east, error north
-# A car in town: braking and pulling off 1 m/s per root second, steering from straight to a 20 m bend within 3 s.
-SPEED_WALK, CURVATURE_WALK, CURVATURE_SIGMA = 1.0, 0.03, 0.1
+# A car in town: braking and pulling off by 1 m/s per root second; bends of 8 m radius at most, or 2.5 m/s² sideways,
+# held for some seconds.
+SPEED_WALK = 1.0
+TIGHTEST_CURVATURE, SIDEWAYS_MPS2, BEND_S = 0.12, 2.5, 3.0
 SLIP_M, HEADING_WALK = 0.05, np.radians(0.3)
 # A phone's receiver: most of its error wanders with the satellites and the facades, a fifth of it is white.
 ERROR_MEMORY_S, WHITE_SHARE = 30.0, 0.2
 HEADING_FIX_SIGMA, SPEED_FIX_SIGMA = np.radians(3.0), 0.3
+KNOT_S = 0.5
 _ROUNDS = 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SmoothPath:
     """Knots of the smoothed path: `states` (k, 7) as in the module's text; `diagonal` (k, 7, 7) and `coupling`
-    (k − 1, 7, 7): the blocks of its information matrix; `covariance` (k, 7, 7): marginals at each knot."""
+    (k − 1, 7, 7): the blocks of its information matrix; `covariance` (k, 7, 7): marginals at each knot; `problem`: what
+    was solved, for those who have more to add to it."""
 
     time_s: FloatArray
     states: FloatArray
     diagonal: FloatArray
     coupling: FloatArray
     covariance: FloatArray
+    problem: PathProblem
 
 
 def smooth_fixes(
@@ -53,7 +58,7 @@ def smooth_fixes(
     """
     knots, at = _knots(time_s)
     states = _first_guess(knots, time_s, east_north_m, accuracy_m)
-    problem = _Problem(knots, at, east_north_m, accuracy_m, heading, speed_mps)
+    problem = PathProblem(knots, at, east_north_m, accuracy_m, heading, speed_mps, np.abs(states[:, 3]))
     cost, damping = problem.cost(states), 1e-3
     diagonal, coupling, gradient = problem.normal(states)
     for _ in range(_ROUNDS):
@@ -70,15 +75,15 @@ def smooth_fixes(
         diagonal, coupling, gradient = problem.normal(states)
         if settled:
             break
-    return SmoothPath(knots, states, diagonal, coupling, marginals(diagonal, coupling))
+    return SmoothPath(knots, states, diagonal, coupling, marginals(diagonal, coupling), problem)
 
 
 def _knots(time_s: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-    """Knots at the fixes, and every second inside a short gap; where each fix is among them."""
+    """Knots at the fixes, and every half second inside a short gap; where each fix is among them."""
     filled = [time_s]
     gaps = np.diff(time_s)
-    for i in np.flatnonzero((gaps > 1.5) & (gaps <= 10.0)):
-        filled.append(np.linspace(time_s[i], time_s[i + 1], int(np.ceil(gaps[i])) + 1)[1:-1])
+    for i in np.flatnonzero((gaps > 1.5 * KNOT_S) & (gaps <= 10.0)):
+        filled.append(np.linspace(time_s[i], time_s[i + 1], int(np.ceil(gaps[i] / KNOT_S - 0.01)) + 1)[1:-1])
     knots = np.sort(np.concatenate(filled))
     return knots, np.searchsorted(knots, time_s)
 
@@ -113,8 +118,8 @@ def _first_guess(knots: FloatArray, time_s: FloatArray, east_north: FloatArray, 
     return states
 
 
-class _Problem:
-    """The factors between and at the knots."""
+class PathProblem:
+    """The factors between and at the knots: what the fixes and the way vehicles drive say about the states (k, 7)."""
 
     def __init__(
         self,
@@ -124,6 +129,7 @@ class _Problem:
         accuracy: FloatArray,
         heading: FloatArray | None,
         speed: FloatArray | None,
+        rough_speed: FloatArray,
     ) -> None:
         self.dt = np.diff(knots)
         self.at, self.fix = at, east_north
@@ -132,6 +138,8 @@ class _Problem:
         self.speed = np.full(len(at), np.nan) if speed is None else speed
         self.accuracy = np.interp(knots, knots[at], accuracy)
         self.keep = np.exp(-self.dt / ERROR_MEMORY_S)
+        self.bend_keep = np.exp(-self.dt / BEND_S)
+        self.bend = np.minimum(TIGHTEST_CURVATURE, SIDEWAYS_MPS2 / np.maximum(rough_speed, 1e-3) ** 2)
 
     def _between(self, s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Whitened residuals (k − 1, 7) of one knot to the next and their derivatives by both, (k − 1, 7, 7)."""
@@ -145,7 +153,7 @@ class _Problem:
                 b[:, 1] - a[:, 1] - speed * cos * dt,
                 b[:, 2] - a[:, 2] - bend * speed * dt,
                 b[:, 3] - a[:, 3],
-                b[:, 4] - a[:, 4],
+                b[:, 4] - self.bend_keep * a[:, 4],
                 b[:, 5] - self.keep * a[:, 5],
                 b[:, 6] - self.keep * a[:, 6],
             ],
@@ -155,6 +163,7 @@ class _Problem:
         from_ = np.zeros_like(to)
         eye = np.arange(STATES)
         to[:, eye, eye], from_[:, eye, eye] = 1.0, -1.0
+        from_[:, 4, 4] = -self.bend_keep
         from_[:, 5, 5] = from_[:, 6, 6] = -self.keep
         for block in (to, from_):
             block[:, 0, 3] = -sin * dt / 2
@@ -165,9 +174,10 @@ class _Problem:
             block[:, 2, 4] = -speed * dt / 2
         wander = self.accuracy[1:] * np.sqrt(np.maximum(1 - self.keep**2, 1e-9))
         place = np.sqrt(SPEED_WALK**2 * dt**3 / 12 + SLIP_M**2 * dt)
-        turning = np.sqrt(HEADING_WALK**2 * dt + (CURVATURE_WALK * speed) ** 2 * dt**3 / 12)
+        bending = (self.bend[1:] + self.bend[:-1]) / 2 * np.sqrt(1 - self.bend_keep**2)
+        turning = np.sqrt(HEADING_WALK**2 * dt + (bending * speed * dt) ** 2 / 12)
         sigma = np.stack(
-            [place, place, turning, SPEED_WALK * np.sqrt(dt), CURVATURE_WALK * np.sqrt(dt), wander, wander], axis=1
+            [place, place, turning, SPEED_WALK * np.sqrt(dt), bending, wander, wander], axis=1
         )
         return r / sigma, from_ / sigma[:, :, None], to / sigma[:, :, None]
 
@@ -183,7 +193,7 @@ class _Problem:
             if row == 2:
                 off, weight = wrap_rad(off), weight * (np.abs(s[self.at, 3]) > 1.0)
             r[self.at, row], j[self.at, row, state] = np.nan_to_num(off) * weight, weight
-        r[:, 4], j[:, 4, 4] = s[:, 4] / CURVATURE_SIGMA * 0.1, 0.1 / CURVATURE_SIGMA
+        r[0, 4], j[0, 4, 4] = s[0, 4] / self.bend[0], 1 / self.bend[0]
         for row in (5, 6):  # the wandering error starts from its own long-run spread
             r[0, row], j[0, row, row] = s[0, row] / self.accuracy[0], 1 / self.accuracy[0]
         # Fixes that jump count little (Cauchy weights, both axes together).

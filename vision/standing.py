@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vision.camera import Camera
-from vision.cuboid import BASE, HEIGHT, LENGTH, PITCH, ROLL, THING, V_EAST, WIDTH, YAW, BoxRows, FrameStates
+from vision.cuboid import BASE, HEADING, HEIGHT, LENGTH, PITCH, ROLL, THING, V_EAST, WIDTH, YAW, BoxRows, FrameStates
 from vision.cuboid import linearise, robust
 from vision.geo import FloatArray
 from vision.taxonomy import usual_size
 
-UNKNOWN = THING + 2
+OWN = 4  # a thing's own pitch and roll of the road, heading error of the path (radians) and its rate (per second)
+UNKNOWN = THING + OWN
 # Long things stand along the road or across it, give or take.
 YAW_SIGMA = np.radians(15.0)
 ROUND_YAW_SIGMA = np.radians(60.0)
@@ -40,11 +41,11 @@ class Prior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solved:
-    """t things: cuboids (t, 9), own tilts (t, 2), robust costs (t,) with priors, information (t, 11, 11), and the
+    """t things: cuboids (t, 9), own nuisances (t, 4), robust costs (t,) with priors, information (t, 13, 13), and the
     logarithm of the evidence (t,) by Laplace's approximation."""
 
     things: FloatArray
-    tilt: FloatArray
+    own: FloatArray
     cost: FloatArray
     information: FloatArray
     log_evidence: FloatArray
@@ -80,14 +81,15 @@ def solve_each(
     prior: Prior,
     frames: FrameStates,
     camera: Camera,
-    tilt_sigma: tuple[float, float],
+    own_sigma: FloatArray,
     rounds: int = 10,
 ) -> Solved:
-    """Solve t things from `start` (t, 9), each with its own tilt about the frames' tilt; `tilt_sigma` in radians."""
+    """Solve t things from `start` (t, 9), each with nuisances of its own of sigmas `own_sigma` (4,): pitch, roll and
+    heading in radians, heading rate in radians per second."""
     count = len(start)
-    mean = np.concatenate([prior.mean, np.zeros((count, 2))], axis=1)
-    weight = 1 / np.concatenate([prior.sigma, np.tile(tilt_sigma, (count, 1))], axis=1) ** 2
-    state = np.concatenate([start, np.zeros((count, 2))], axis=1)
+    mean = np.concatenate([prior.mean, np.zeros((count, OWN))], axis=1)
+    weight = 1 / np.concatenate([prior.sigma, np.tile(own_sigma, (count, 1))], axis=1) ** 2
+    state = np.concatenate([start, np.zeros((count, OWN))], axis=1)
     order = np.argsort(rows.thing, kind="stable")
     rows = rows.where(order)
     bounds = np.searchsorted(rows.thing, np.arange(count))
@@ -100,10 +102,12 @@ def solve_each(
         return total
 
     def normal(at: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        tilted = replace_tilt(frames, rows, at[:, THING:])
-        off, by_thing, by_frame = linearise(tilted[0], at[:, :THING], tilted[1], camera)
+        own_rows, own_frames = _apart(frames, rows, at[:, THING:])
+        off, by_thing, by_frame = linearise(own_rows, at[:, :THING], own_frames, camera)
         cost, trust = robust(off)
-        slope = np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1]], axis=2)
+        turn = by_frame[..., HEADING, None]
+        rate = turn * rows.elapsed_s[:, None, None]
+        slope = np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1], turn, rate], axis=2)
         weighted = slope * trust[..., None]
         information = summed(weighted.swapaxes(1, 2) @ slope)
         gradient = summed((weighted * off[..., None]).sum(axis=1))
@@ -137,11 +141,16 @@ def solve_each(
 
 def _step_limit() -> FloatArray:
     """How far one round may carry each unknown: metres, radians, logarithms, metres per second."""
-    return np.array([8.0, 8.0, 0.4, 0.4, 0.4, 0.4, 0.5, 5.0, 5.0, 0.03, 0.06])
+    return np.array([8.0, 8.0, 0.4, 0.4, 0.4, 0.4, 0.5, 5.0, 5.0, 0.03, 0.06, 0.1, 0.1])
 
 
-def replace_tilt(frames: FrameStates, rows: BoxRows, own_tilt: FloatArray) -> tuple[BoxRows, FrameStates]:
-    """Rows and frames in which every row is a frame of its own, tilted by its thing's own tilt besides."""
-    tilt = frames.tilt[rows.frame] + own_tilt[rows.thing]
-    apart = replace(frames, lens_m=frames.lens_m[rows.frame], heading=frames.heading[rows.frame], tilt=tilt)
+def _apart(frames: FrameStates, rows: BoxRows, own: FloatArray) -> tuple[BoxRows, FrameStates]:
+    """Rows and frames in which every row is a frame of its own, with its thing's own tilt and heading error."""
+    mine = own[rows.thing]
+    apart = replace(
+        frames,
+        lens_m=frames.lens_m[rows.frame],
+        heading=frames.heading[rows.frame] + mine[:, 2] + mine[:, 3] * rows.elapsed_s,
+        tilt=frames.tilt[rows.frame] + mine[:, :2],
+    )
     return replace(rows, frame=np.arange(len(rows.frame))), apart

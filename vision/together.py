@@ -1,6 +1,6 @@
 """All standing things, the road's tilt and the vehicle's path in one robust sparse least-squares problem.
 
-Unknowns: seven numbers per thing (`vision.cuboid` without velocity); the tilt of the vehicle against the road at knots,
+Unknowns: the nine numbers per thing of `vision.cuboid`; the tilt of the vehicle against the road at knots,
 an Ornstein-Uhlenbeck process along the way; corrections of the path at knots, with the smoother's own information
 matrix where the path was smoothed, so that the receiver's wandering error stays a bias that all things share; and what
 the camera file is unsure of. Bearings from several places triangulate, many things fix the tilt and the heading.
@@ -16,37 +16,41 @@ from scipy.sparse.linalg import splu
 
 from vision.camera import Camera
 from vision.cuboid import (
-    BASE,
     HEADING,
     LENS_EAST,
     LOG_FOCAL,
     LOG_LENS_HEIGHT,
     PITCH,
     ROLL,
+    THING,
+    V_EAST,
     BoxRows,
     FrameStates,
     linearise,
     robust,
 )
 from vision.geo import FloatArray
-from vision.smoothing import STATES
+from vision.observations import IntArray
+from vision.smoothing import STATES, SmoothPath
 from vision.standing import Prior
 from vision.track import SURVEYED_HEADING_SIGMA_DEG, Track
 
-PER_THING = BASE + 1
+PER_THING = THING
 # The road's tilt: one sigma of pitch and roll, and over what way (and time) it changes.
 TILT_SIGMA = (np.radians(0.5), np.radians(1.5))
 TILT_MEMORY_M, TILT_MEMORY_S = 30.0, 60.0
 KNOT_S = 1.0
 PATH_MEMORY_S = 30.0
 _SHARED = 5  # log lens height, mount yaw, log focal length, mount pitch, mount roll
-_ROUNDS = 8
+_ROUNDS = 10
+# What speed a thing may have for free, first and last, and how many of these it takes for the price to level off.
+SPEED_SIGMAS, SPEED_BOUND = (1.6, 0.1), 3.0
 _LIMIT = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Together:
-    """The joint solution: cuboids (t, 7), the frames as corrected, and `covariance` (t, 5, 5) of east, north, yaw,
+    """The joint solution: cuboids (t, 9), the frames as corrected, and `covariance` (t, 5, 5) of east, north, yaw,
     log length and log width of each thing."""
 
     things: FloatArray
@@ -59,13 +63,14 @@ class Ground:
     """What the frames share: knots, where each frame lies between them, and the information of tilt and path."""
 
     knots_s: FloatArray
-    knot: FloatArray  # (k,) index of the knot before each frame
+    knot: IntArray  # (k,) index of the knot before each frame
     share: FloatArray  # (k,) way from that knot to the next
-    path_knot: FloatArray
+    path_knot: IntArray
     path_share: FloatArray
     path_states: int  # unknowns per path knot; the first three are east, north, heading
     path_count: int
-    information: csc_array  # over tilt knots, path knots and the shared numbers
+    smooth: SmoothPath | None  # a smoothed path is solved anew together with the things
+    information: csc_array  # over tilt knots, path knots (zero for a smoothed path) and the shared numbers
 
 
 def ground_of(track: Track, times_s: FloatArray, lens_m: FloatArray, camera: Camera) -> Ground:
@@ -81,16 +86,16 @@ def ground_of(track: Track, times_s: FloatArray, lens_m: FloatArray, camera: Cam
     keep = np.exp(-np.diff(way_at) / TILT_MEMORY_M - np.diff(knots) / TILT_MEMORY_S)
     tilt = _chain(np.tile(keep[:, None], 2), np.tile(TILT_SIGMA, (len(knots), 1)))
     knot, share = _between(times_s, knots)
-    if track.surveyed:
+    smooth = None if track.surveyed else track.path
+    if smooth is None:
         accuracy = np.interp(knots, track.time_s, track.accuracy_m)
         sigma = np.stack([accuracy, accuracy, np.full(len(knots), np.radians(SURVEYED_HEADING_SIGMA_DEG))], axis=1)
         path = _chain(np.tile(np.exp(-np.diff(knots) / PATH_MEMORY_S)[:, None], 3), sigma)
         path_knot, path_share, states, count = knot, share, 3, len(knots)
     else:
-        smooth = track.path
-        path = _blocks(smooth.diagonal, smooth.coupling)
         path_knot, path_share = _between(times_s, smooth.time_s)
         states, count = STATES, len(smooth.time_s)
+        path = csc_array((states * count,) * 2)
     s = camera.sigma
     focal = max(s.focal_px / float(np.mean(camera.focal_xy)), 1e-5)
     shared = np.array(
@@ -105,10 +110,10 @@ def ground_of(track: Track, times_s: FloatArray, lens_m: FloatArray, camera: Cam
     information = csc_array(
         block_array([[tilt, None, None], [None, path, None], [None, None, diags_array(shared**-2.0)]])
     )
-    return Ground(knots, knot, share, path_knot, path_share, states, count, information)
+    return Ground(knots, knot, share, path_knot, path_share, states, count, smooth, information)
 
 
-def _between(times_s: FloatArray, knots: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _between(times_s: FloatArray, knots: FloatArray) -> tuple[IntArray, FloatArray]:
     if len(knots) < 2:
         return np.zeros(len(times_s), dtype=np.int64), np.zeros(len(times_s))
     before = np.clip(np.searchsorted(knots, times_s, side="right") - 1, 0, len(knots) - 2)
@@ -127,8 +132,8 @@ def _chain(keep: FloatArray, sigma: FloatArray) -> csc_array:
     return csc_array(diags_array([diagonal.ravel(), beside, beside], offsets=[0, width, -width]))
 
 
-def _blocks(diagonal: FloatArray, coupling: FloatArray) -> csc_array:
-    """The sparse matrix of block-tridiagonal blocks (k, d, d) and (k − 1, d, d)."""
+def _blocks(diagonal: FloatArray, coupling: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
+    """Values, rows and columns of block-tridiagonal blocks (k, d, d) and (k − 1, d, d)."""
     count, width, _ = diagonal.shape
     i, j = np.meshgrid(np.arange(width), np.arange(width), indexing="ij")
     first = np.arange(count)[:, None, None] * width
@@ -138,23 +143,40 @@ def _blocks(diagonal: FloatArray, coupling: FloatArray) -> csc_array:
         columns += [first[1:] + j, first[:-1] + i]
         values += [coupling, coupling]
     flat = [np.concatenate([part.ravel() for part in parts]) for parts in (values, rows, columns)]
-    return csc_array(coo_array((flat[0], (flat[1], flat[2])), shape=(count * width,) * 2))
+    return flat[0], flat[1], flat[2]
 
 
 def solve_together(
-    rows: BoxRows, start: FloatArray, prior: Prior, frames: FrameStates, ground: Ground, camera: Camera
+    rows: BoxRows,
+    start: FloatArray,
+    prior: Prior,
+    frames: FrameStates,
+    ground: Ground,
+    camera: Camera,
+    *,
+    sort_motion: bool = False,
 ) -> Together:
-    """Solve all of `start` (t, 9) at once; `frames` are the uncorrected ones, `rows` belong to standing things."""
+    """Solve all of `start` (t, 9) at once; `frames` are the uncorrected ones.
+
+    With `sort_motion` some of the things may move: each may have an even motion at a bounded price (Cauchy's loss on
+    speed, graduated from loose to tight: Yang et al., Graduated Non-Convexity, RA-L 2020), so that those that stand
+    agree on the path and those that move don't bend it.
+    """
     count = len(start)
     layout = _Layout(ground, count)
     columns = layout.columns(rows)
-    mean = prior.mean[:, :PER_THING]
-    thing_weight = 1 / prior.sigma[:, :PER_THING] ** 2
-    information = csc_array(block_array([[diags_array(thing_weight.ravel()), None], [None, ground.information]]))
-    anchor = np.concatenate([mean.ravel(), np.zeros(layout.size - count * PER_THING)])
-    state = np.concatenate([start[:, :PER_THING].ravel(), np.zeros(layout.size - count * PER_THING)])
+    thing_weight = 1 / prior.sigma**2
+    anchor = np.concatenate([prior.mean.ravel(), np.zeros(layout.size - count * PER_THING)])
+    state = np.concatenate([start.ravel(), np.zeros(layout.size - count * PER_THING)])
+    slow = SPEED_SIGMAS[0] if sort_motion else 0.0
 
     def normal(at: FloatArray) -> tuple[float, csc_array, FloatArray]:
+        weight = thing_weight
+        if sort_motion:
+            speed2 = (layout.things(at)[:, V_EAST:] ** 2).sum(axis=1)
+            weight = thing_weight.copy()
+            weight[:, V_EAST:] = (1 / (slow**2 + speed2 / SPEED_BOUND**2))[:, None]
+        information = csc_array(block_array([[diags_array(weight.ravel()), None], [None, ground.information]]))
         now = layout.frames(at, frames)
         off, by_thing, by_frame = linearise(rows, layout.things(at), now, camera)
         cost, trust = robust(off)
@@ -170,11 +192,20 @@ def solve_together(
         )
         away = information @ (at - anchor)
         total = float(cost.sum()) + 0.5 * float((at - anchor) @ away)
-        return total, csc_array(jacobian.T @ jacobian) + information, jacobian.T @ (off * root[..., 0]).ravel() + away
+        gradient = jacobian.T @ (off * root[..., 0]).ravel() + away
+        matrix = csc_array(jacobian.T @ jacobian) + information
+        if ground.smooth is not None:
+            path_cost, path_matrix, path_gradient = layout.path_factors(at, ground.smooth)
+            total, matrix = total + path_cost, matrix + path_matrix
+            gradient[layout.path : layout.shared] += path_gradient
+        return total, csc_array(matrix), gradient
 
     cost, matrix, gradient = normal(state)
     damping = 1e-4
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
+        if sort_motion and slow > SPEED_SIGMAS[1]:
+            slow = max(SPEED_SIGMAS[1], SPEED_SIGMAS[0] * 0.5**turn)
+            cost, matrix, gradient = normal(state)
         step = splu(csc_array(matrix + diags_array(matrix.diagonal() * damping))).solve(-gradient)
         step[: count * PER_THING] = np.clip(step[: count * PER_THING], -_LIMIT, _LIMIT)
         trial_cost, trial_matrix, trial_gradient = normal(state + step)
@@ -186,10 +217,10 @@ def solve_together(
         settled = cost - trial_cost < 1e-3 * max(1.0, abs(cost)) * 0.1
         state, cost, matrix, gradient = state + step, trial_cost, trial_matrix, trial_gradient
         damping /= 10
-        if settled:
+        if settled and (not sort_motion or slow <= SPEED_SIGMAS[1]):
             break
     return Together(
-        layout.things(state)[:, :PER_THING], layout.frames(state, frames), _covariances(csc_array(matrix), count)
+        layout.things(state), layout.frames(state, frames), _covariances(csc_array(matrix), count)
     )
 
 
@@ -250,7 +281,7 @@ class _Layout:
         )
         return np.concatenate(
             [
-                by_thing[..., :PER_THING],
+                by_thing,
                 tilt * (1 - share),
                 tilt * share,
                 path * (1 - path_share),
@@ -260,10 +291,17 @@ class _Layout:
             axis=2,
         )
 
+    def path_factors(self, state: FloatArray, smooth: SmoothPath) -> tuple[float, csc_array, FloatArray]:
+        """Cost, information (over all unknowns) and gradient (over the path's) of the path itself."""
+        now = smooth.states + state[self.path : self.shared].reshape(smooth.states.shape)
+        diagonal, coupling, gradient = smooth.problem.normal(now)
+        values, rows, columns = _blocks(diagonal, coupling)
+        matrix = coo_array((values, (rows + self.path, columns + self.path)), shape=(self.size, self.size))
+        return smooth.problem.cost(now), csc_array(matrix), gradient.ravel()
+
     def things(self, state: FloatArray) -> FloatArray:
-        """Cuboids (t, 9) with no velocity."""
-        cuboids = state[: self.tilt].reshape(self.count, PER_THING)
-        return np.concatenate([cuboids, np.zeros((self.count, 2))], axis=1)
+        """Cuboids (t, 9)."""
+        return state[: self.tilt].reshape(self.count, PER_THING)
 
     def frames(self, state: FloatArray, raw: FrameStates) -> FrameStates:
         """The frames with all corrections."""
