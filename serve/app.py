@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from serve.cases.matters import read_matters
+from serve.cases.matters import Matters, read_matters
+from serve.console import routes as console
 from serve.context import Context
 from serve.doors import cases, detect, health, patrols, problems
 from serve.doors.guard import Guard
@@ -50,6 +51,28 @@ def _durable_jobs(settings: Settings, work: Work | None) -> Jobs:
     return DbosJobs(settings.jobs, work=work, worker_name=settings.worker_name, worker_jobs=settings.worker_jobs)
 
 
+def _open(settings: Settings) -> tuple[Matters, Database]:
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        matters = read_matters(settings.matters_file)
+    except OSError as error:
+        raise SettingsError(
+            f"{error.filename}: {error.strerror}", remedy="check that it exists and may be read and written"
+        ) from error
+    except ValueError as error:
+        raise SettingsError(
+            f"the table of matters cannot be used: {error}", remedy="see serve/cases/matters.toml"
+        ) from error
+    database = Database(settings.database)
+    database.migrate()
+    return matters, database
+
+
+def preflight(settings: Settings) -> None:
+    """Raise what would keep the server from starting, before it starts: one clear line instead of a failed start."""
+    _open(settings)[1].close()
+
+
 def start_engine(
     settings: Settings,
     *,
@@ -63,15 +86,7 @@ def start_engine(
     `works`: whether this process also does jobs; `runner` and `path_reader` stand in for `vision`, `jobs` for the
     durable queue. Raises SettingsError when something that is set cannot be used.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
-    try:
-        matters = read_matters(settings.matters_file)
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"the table of matters cannot be used: {error}", remedy="see serve/cases/matters.toml"
-        ) from error
-    database = Database(settings.database)
-    database.migrate()
+    matters, database = _open(settings)
     blobs = Blobs(settings.data / "files")
     blobs.prepare()
     sight = Sight(settings.model)
@@ -139,6 +154,7 @@ def create_app(
     problems.install(app)
     for door in (patrols, cases, detect, health):
         app.include_router(door.router)
+    console.install(app)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(health.Meter, metrics=metrics)
     return app

@@ -32,9 +32,6 @@ class Settings(BaseSettings):
     model: str | None = Field(None, description="Model folder or name; the shipped default when left away.")
     matters_file: Path | None = Field(None, description="The city's own table of matters.")
     base_map: Path | None = Field(None, description="GeoJSON drawn under the cases.")
-    base_tiles: Path | None = Field(
-        None, description="PMTiles archive of vector or raster tiles drawn under the cases."
-    )
     keep_originals_days: float = Field(
         7.0, ge=0, le=3650, description="Days that uploaded pictures are kept after processing, for re-processing."
     )

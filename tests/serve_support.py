@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from serve.app import create_app
 from serve.jobs.queue import Job, Work
@@ -23,7 +25,17 @@ from vision.sightings import EvidenceBox, Look, Sighting
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 LON, LAT = 120.301, 31.574
-JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"redacted" + bytes.fromhex("ffd9")
+
+
+def _jpeg() -> bytes:
+    shown = Image.new("RGB", (960, 540), (120, 140, 150))
+    shown.paste((200, 90, 40), (50, 100, 150, 200))
+    stream = io.BytesIO()
+    shown.save(stream, "JPEG", quality=80)
+    return stream.getvalue()
+
+
+JPEG = _jpeg()
 
 
 def east(metres: float) -> float:

@@ -7,11 +7,11 @@ import binascii
 import math
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import AwareDatetime
+from starlette.datastructures import URL
 
 from serve.cases.events import Event, broken_link
 from serve.cases.lifecycle import STAGE_NAMES, Stage
@@ -29,10 +29,7 @@ CaseId = Annotated[str, Path(pattern="^[0-9a-z]{1,40}$")]
 PictureId = Annotated[str, Path(pattern="^[0-9a-z]{1,40}$")]
 
 
-@router.get("/cases")
-def list_cases(
-    request: Request,
-    here: Here,
+def case_filter(
     class_name: Annotated[list[str] | None, Query(alias="class", description="May be given several times.")] = None,
     stage: Annotated[list[Stage] | None, Query(description="May be given several times; void ones only so.")] = None,
     bbox: Annotated[str | None, Query(description="west,south,east,north in degrees")] = None,
@@ -40,11 +37,10 @@ def list_cases(
     until: Annotated[AwareDatetime | None, Query(description="First seen at or before.")] = None,
     min_score: Annotated[float | None, Query(ge=0, le=1)] = None,
     near: Annotated[str | None, Query(description="longitude,latitude,radius in metres")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(description="From the link to the next page.")] = None,
-) -> dict[str, Any]:
-    """The cases that match, those first seen last at the top, as a GeoJSON FeatureCollection."""
-    wanted = CaseFilter(
+) -> CaseFilter:
+    """The filters of a request. Raises InvalidInputError when one cannot be read."""
+    return CaseFilter(
         class_names=tuple(class_name or ()),
         stages=tuple(one.value for one in stage or ()),
         bbox=_bbox(bbox) if bbox is not None else None,
@@ -54,13 +50,24 @@ def list_cases(
         near=_near(near) if near is not None else None,
         after=_read_cursor(cursor) if cursor is not None else None,
     )
+
+
+Wanted = Annotated[CaseFilter, Depends(case_filter)]
+
+
+@router.get("/cases")
+def list_cases(
+    request: Request, here: Here, wanted: Wanted, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> dict[str, Any]:
+    """The cases that match, those first seen last at the top, as a GeoJSON FeatureCollection."""
     with here.database.reading(here.settings.jurisdiction) as desk:
         found, more = cases.search(desk, wanted, limit)
         pictures = results.evidence_of_cases(desk, [row.id for row in found])
-    links = [{"rel": "self", "type": "application/geo+json", "href": _href(request, cursor)}]
+    links = [{"rel": "self", "type": "application/geo+json", "href": _relative(request.url)}]
     if more:
-        after = _cursor(found[-1].first_seen, found[-1].id)
-        links.append({"rel": "next", "type": "application/geo+json", "href": _href(request, after)})
+        after = cursor_of(found[-1].first_seen, found[-1].id)
+        following = _relative(request.url.include_query_params(cursor=after))
+        links.append({"rel": "next", "type": "application/geo+json", "href": following})
     features = [feature(row, pictures.get(row.id, [])[:_LISTED_PICTURES]) for row in found]
     return {"type": "FeatureCollection", "numberReturned": len(found), "features": features, "links": links}
 
@@ -174,7 +181,8 @@ def _near(text: str) -> tuple[float, float, float]:
     return lon, lat, radius_m
 
 
-def _cursor(moment: datetime, case_id: str) -> str:
+def cursor_of(moment: datetime, case_id: str) -> str:
+    """What names the place after a case in the list."""
     return base64.urlsafe_b64encode(f"{moment.isoformat()}|{case_id}".encode()).decode()
 
 
@@ -191,8 +199,5 @@ def _read_cursor(text: str) -> tuple[datetime, str]:
     return when, case_id
 
 
-def _href(request: Request, cursor: str | None) -> str:
-    query = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
-    if cursor is not None:
-        query.append(("cursor", cursor))
-    return request.url.path + (f"?{urlencode(query)}" if query else "")
+def _relative(url: URL) -> str:
+    return url.path + (f"?{url.query}" if url.query else "")
