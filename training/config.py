@@ -62,6 +62,7 @@ class TrainConfig(BaseModel):
             "seed": self.seed,
             "amp": self.device != "cpu",
             "plots": False,
+            "nms": False,  # validate what is shipped: the one-to-one head
             "deterministic": True,
             "patience": self.epochs,
         }

@@ -219,8 +219,8 @@ def _splits(source: Source, folder: Path) -> tuple[dict[str, str], dict[str, str
 def write_run_set(pictures: Iterable[Picture], folder: Path, repeats: Mapping[str, int] | None = None) -> Path:
     """Links and remapped labels under `folder`; the sources themselves are never written to.
 
-    `train.txt` lists the training pictures (those of a source `repeats[source]` times, default once), `val.txt` the
-    others, whose labels hold no regions. Returns the path of `data.json` with counts per source and split.
+    `train.txt` lists the training pictures, `val.txt` the others, whose labels hold no regions. `repeats` says how often
+    training pictures of a source, or with a class in them, are listed (the highest counts; default once). Returns the path of `data.json` with counts per source and split.
     """
     lists: dict[str, list[str]] = {"train": [], "val": []}
     counts: dict[str, int] = {}
@@ -234,7 +234,8 @@ def write_run_set(pictures: Iterable[Picture], folder: Path, repeats: Mapping[st
         labels = picture.with_regions() if training else tuple(x for x in picture.labels if x.name not in REGIONS)
         lines = "".join(label.line() + "\n" for label in labels)
         (folder / "labels" / f"{link.stem}.txt").write_text(lines, encoding="utf-8")
-        times = (repeats or {}).get(picture.source, 1) if training else 1
+        keys = (picture.source, *(label.name for label in picture.labels))
+        times = max((repeats or {}).get(key, 1) for key in keys) if training else 1
         lists["train" if training else "val"] += [str(link)] * times
         key = f"{picture.source}/{picture.split}"
         counts[key] = counts.get(key, 0) + 1

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,10 +208,12 @@ def _on_train_batch_start(trainer: StreetTrainer) -> None:
     torch.set_num_threads(trainer.config.threads)  # ultralytics sets it back to all cores but one
 
 
-def train(config: TrainConfig, data: Path, run: RunFolder) -> Path:
+def train(
+    config: TrainConfig, data: Path, run: RunFolder, on_model_save: Callable[[StreetTrainer], None] | None = None
+) -> Path:
     """Train, or go on where a killed run stopped; returns the last checkpoint.
 
-    `data` is a folder from `training.sources.write_run_set`. Raises TrainingError when it is not, or when the start
+    `on_model_save` is called after each checkpoint. `data` is a folder from `training.sources.write_run_set`. Raises TrainingError when it is not, or when the start
     weights are missing.
     """
     for name in ("train.txt", "val.txt"):
@@ -238,6 +240,8 @@ def train(config: TrainConfig, data: Path, run: RunFolder) -> Path:
     trainer = StreetTrainer(config, overrides, start)
     trainer.add_callback("on_train_start", _on_train_start)
     trainer.add_callback("on_train_batch_start", _on_train_batch_start)
+    if on_model_save is not None:
+        trainer.add_callback("on_model_save", on_model_save)
     trainer.train()
     return run.last
 

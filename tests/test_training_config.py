@@ -1,0 +1,97 @@
+"""The typed configuration of a run, and the teacher's labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from training.config import TrainConfig, read_config
+from training.errors import TrainingError
+from training.sources import Label
+from training.teacher import read_taught, rows_of, teach, to_labels
+from vision.detections import Detections
+
+COCO = ("person", "car", "bicycle", "dog")
+
+
+def test_file_and_settings_become_one_configuration(tmp_path: Path) -> None:
+    """A setting on the command line wins over the file, the file over the defaults."""
+    path = tmp_path / "run.toml"
+    path.write_text('weights = "start.safetensors"\nepochs = 3\nsize = 320\n')
+    config = read_config(path, ["epochs=5", "rate=0.001"])
+    assert (config.epochs, config.size, config.rate, config.batch) == (5, 320, 0.001, 16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (["epochs=0"], "epochs"),
+        (["size=100"], "size"),
+        (["colour=red"], "colour"),
+        (["rate=fast"], "rate"),
+        (["epochs"], "no value"),
+        ([], "weights"),
+    ],
+)
+def test_wrong_settings_name_the_field(settings: list[str], named: str) -> None:
+    """Out of bounds, unknown, not a number, without a value, missing: the message names the field."""
+    given = settings if named == "weights" else ["weights=w.pt", *settings]
+    with pytest.raises(TrainingError, match=named):
+        read_config(None, given)
+
+
+def test_unreadable_file_is_a_users_error(tmp_path: Path) -> None:
+    """A missing file and broken TOML are told apart from a crash."""
+    broken = tmp_path / "broken.toml"
+    broken.write_text("epochs = = 3")
+    for path in (broken, tmp_path / "none.toml"):
+        with pytest.raises(TrainingError, match=path.name):
+            read_config(path)
+
+
+def test_a_cpu_run_loads_pictures_itself() -> None:
+    """On a CPU there are no loader processes and no half precision switch; a GPU gets both."""
+    on_cpu = TrainConfig(weights=Path("w")).overrides()
+    on_gpu = TrainConfig(weights=Path("w"), device="0").overrides()
+    assert (on_cpu["workers"], on_cpu["amp"]) == (0, False)
+    assert (on_gpu["workers"], on_gpu["amp"]) == (8, True)
+
+
+def seen() -> Detections:
+    """A sure person, a doubtful car, a bicycle, a dog, and a person too weak to mention, in 100×50 pixels."""
+    return Detections.of(
+        [
+            ("person", 0.9, (10, 5, 20, 45)),
+            ("car", 0.2, (50, 20, 90, 40)),
+            ("bicycle", 0.8, (30, 20, 40, 40)),
+            ("dog", 0.9, (0, 0, 10, 10)),
+            ("person", 0.05, (60, 0, 70, 50)),
+        ],
+        (100, 50),
+        class_names=COCO,
+    )
+
+
+def test_the_teacher_labels_what_it_is_sure_of() -> None:
+    """Sure ones become labels, doubtful ones and bicycles regions of unknown privates; dogs and whispers nothing."""
+    labels = to_labels(rows_of(seen()))
+    assert [label.name for label in labels] == ["person", "private", "private"]
+    assert labels[0] == Label("person", (0.1, 0.1, 0.2, 0.9))
+
+
+def test_the_teacher_is_asked_once(tmp_path: Path) -> None:
+    """Answers are kept in the cache file and not asked for again."""
+    asked: list[Path] = []
+
+    def detect(path: Path) -> Detections:
+        asked.append(path)
+        return seen()
+
+    cache = tmp_path / "taught" / "x.json"
+    first = teach([Path("a.jpg"), Path("b.jpg")], detect, cache)
+    again = teach([Path("a.jpg"), Path("b.jpg")], detect, cache)
+    assert len(asked) == 2
+    assert first == again == read_taught(cache)
+    assert set(json.loads(cache.read_text())) == {"a.jpg", "b.jpg"}
