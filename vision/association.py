@@ -8,14 +8,13 @@ the picture changes as the vehicle moves, so that one frame every few metres is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from vision.boxes import area, clip, intersection
 from vision.camera import Camera
 from vision.geo import FloatArray
-from vision.observations import IntArray, Observations, rough_ranges
+from vision.observations import BoolArray, IntArray, Observations, rough_ranges
 
 # An expectation may miss an edge by this share of the box's side and this many pixels of a 1,000-pixel-wide picture.
 SIDE_SHARE, EDGE_PX = 0.12, 4.0
@@ -25,53 +24,45 @@ LOST_S, LOST_FRAMES = 1.5, 3
 OWN_MOTION_S = 0.5
 # Range errors of one thing are shared by its frames: older frames are forgotten by this share at each new one.
 FORGET = 0.7
+# Logarithms of odds. A thing that is there shows in six frames of ten that could show it; a false box returns to its
+# place in two. Real things, too, end their run of boxes early: the misses after the last box count up to a limit.
+HIT_ODDS, MISS_ODDS, ENDING_MISSES = 1.1, 0.7, 5
 
 
-@dataclass(slots=True)
-class _Followed:
-    """A thing being followed; mutable on purpose, one per thing and frame loop."""
-
-    rows: list[int]
-    information: FloatArray
-    weighted: FloatArray
-    edge_points: FloatArray = field(default_factory=lambda: np.zeros((4, 3)))
-    velocity: FloatArray = field(default_factory=lambda: np.zeros(4))
-
-
-def follow(seen: Observations, camera: Camera) -> IntArray:
-    """The number (n,) of the followed thing that each box belongs to, from 0, in order of first appearance."""
+def follow(seen: Observations, spots: Spots, camera: Camera) -> tuple[IntArray, FloatArray]:
+    """The number (n,) of the followed thing that each box belongs to, from 0 in order of first appearance, and how
+    likely each of the things is there at all: the logarithm of the odds."""
     label = np.full(len(seen), -1, dtype=np.int64)
-    if not len(seen):
-        return label
-    spots = Spots(seen, camera)
+    things = _Followed(seen, spots)
     bounds = np.searchsorted(seen.frame, np.arange(len(seen.time_s) + 1))
-    active: list[int] = []
-    things: list[_Followed] = []
+    active = np.zeros(0, dtype=np.int64)
     for k in range(len(seen.time_s)):
         rows = np.arange(bounds[k], bounds[k + 1])
-        active = [t for t in active if _alive(things[t], seen, k)]
-        if len(rows) and active:
-            chosen = [things[t] for t in active]
-            for thing, row in _assigned(chosen, rows, seen, camera, k):
-                label[row] = active[thing]
-                spots.extend(chosen[thing], int(row), k)
-        for row in rows[label[rows] < 0]:
-            label[row] = len(things)
-            active.append(len(things))
-            things.append(spots.begin(int(row), k))
-    return label
-
-
-def _alive(thing: _Followed, seen: Observations, k: int) -> bool:
-    last = seen.frame[thing.rows[-1]]
-    return bool(seen.time_s[k] - seen.time_s[last] <= LOST_S or k - last <= LOST_FRAMES)
+        active = active[things.alive(active, k)]
+        if len(active):
+            expected = _expected(things, active, seen, camera, k)
+            chosen, found = _assigned(expected, things, active, rows, seen, camera, k)
+            label[found] = active[chosen]
+            things.extend(active[chosen], found, k)
+            lost = np.delete(np.arange(len(active)), chosen)
+            things.gap[active[lost[_in_sight(expected[lost], rows, seen, camera)]]] += 1
+        fresh = rows[label[rows] < 0]
+        if len(fresh):
+            label[fresh] = things.begin(fresh, k)
+            active = np.concatenate([active, label[fresh]])
+    best = np.zeros(things.count)
+    np.maximum.at(best, label, seen.score)
+    best = np.clip(best, 0.05, 0.95)
+    missed = things.missed[: things.count] + np.minimum(things.gap[: things.count], ENDING_MISSES)
+    return label, np.log(best / (1 - best)) + HIT_ODDS * (things.boxes[: things.count] - 1) - MISS_ODDS * missed
 
 
 class Spots:
-    """Rays and rough ranges of all boxes, and from them the places of the followed things."""
+    """Where each lone box says its thing is: `place` (n, 2) metres east, north, with `information` (n, 2, 2);
+    `range_m` (n,) along the unit direction `toward` (n, 2); `edge_rays` (n, 4, 3): the edges' directions east, north,
+    up."""
 
     def __init__(self, seen: Observations, camera: Camera) -> None:
-        self.seen = seen
         x, y = (seen.box[:, 0] + seen.box[:, 2]) / 2, (seen.box[:, 1] + seen.box[:, 3]) / 2
         middles = np.stack([seen.box[:, [0, 1, 2, 3]], np.stack([y, x, y, x], axis=1)], axis=2)
         middles[:, [1, 3]] = middles[:, [1, 3], ::-1]  # left, top, right, bottom as x, y
@@ -87,32 +78,59 @@ class Spots:
         sigma_across = np.radians(1.0) * self.range_m + 0.1
         self.information = along / sigma_along[:, None, None] ** 2 + across / sigma_across[:, None, None] ** 2
 
-    def begin(self, row: int, k: int) -> _Followed:
-        """A new thing from one box."""
-        thing = _Followed([row], self.information[row], self.information[row] @ self.place[row])
-        self._outline(thing, row, k)
-        return thing
 
-    def extend(self, thing: _Followed, row: int, k: int) -> None:
-        """The thing with one more box."""
-        last = thing.rows[-1]
+class _Followed:
+    """The things being followed, as arrays with room for one thing per box."""
+
+    def __init__(self, seen: Observations, spots: Spots) -> None:
+        self.seen, self.spots, self.count = seen, spots, 0
+        room = len(seen)
+        self.last = np.zeros(room, dtype=np.int64)  # row of the last box
+        self.boxes = np.zeros(room, dtype=np.int64)
+        self.information = np.zeros((room, 2, 2))
+        self.weighted = np.zeros((room, 2))
+        self.edge_points = np.zeros((room, 4, 3))  # the last box's edges in space, at the thing's distance
+        self.velocity = np.zeros((room, 4))  # of the box, pixels per second
+        self.missed = np.zeros(room, dtype=np.int64)  # frames that should have shown it, between its boxes
+        self.gap = np.zeros(room, dtype=np.int64)  # and since its last box
+
+    def alive(self, things: IntArray, k: int) -> BoolArray:
+        """Which of the things may still be seen in frame k."""
+        last = self.seen.frame[self.last[things]]
+        return (self.seen.time_s[k] - self.seen.time_s[last] <= LOST_S) | (k - last <= LOST_FRAMES)
+
+    def begin(self, rows: IntArray, k: int) -> IntArray:
+        """Numbers of new things, one from each box."""
+        things = np.arange(self.count, self.count + len(rows))
+        self.count += len(rows)
+        self._seen(things, rows, k)
+        return things
+
+    def extend(self, things: IntArray, rows: IntArray, k: int) -> None:
+        """Give each thing one more box."""
+        last = self.last[things]
         elapsed = self.seen.time_s[k] - self.seen.time_s[self.seen.frame[last]]
-        if elapsed > 0:
-            rate = (self.seen.box[row] - self.seen.box[last]) / elapsed
-            thing.velocity = rate if len(thing.rows) == 1 else 0.5 * thing.velocity + 0.5 * rate
-        thing.rows.append(row)
-        thing.information = FORGET * thing.information + self.information[row]
-        thing.weighted = FORGET * thing.weighted + self.information[row] @ self.place[row]
-        self._outline(thing, row, k)
+        rate = (self.seen.box[rows] - self.seen.box[last]) / np.maximum(elapsed, 1e-3)[:, None]
+        first = (self.boxes[things] == 1)[:, None]
+        self.velocity[things] = np.where(first, rate, 0.5 * self.velocity[things] + 0.5 * rate)
+        self.missed[things] += self.gap[things]
+        self.gap[things] = 0
+        self._seen(things, rows, k)
 
-    def _outline(self, thing: _Followed, row: int, k: int) -> None:
-        """Hang the box's four edges in space, at the thing's distance."""
-        place = np.linalg.solve(thing.information, thing.weighted)
+    def _seen(self, things: IntArray, rows: IntArray, k: int) -> None:
+        spot = self.spots.information[rows]
+        self.information[things] = FORGET * self.information[things] + spot
+        self.weighted[things] = FORGET * self.weighted[things] + np.einsum("nij,nj->ni", spot, self.spots.place[rows])
+        self.last[things] = rows
+        self.boxes[things] += 1
+        place = np.linalg.solve(self.information[things], self.weighted[things][..., None])[..., 0]
         lens = self.seen.lens_m[k]
-        distance = max(float((place - lens) @ self.toward[row]), 1.0)
-        level = np.hypot(self.edge_rays[row, :, 0], self.edge_rays[row, :, 1])
-        thing.edge_points = self.edge_rays[row] * (distance / np.maximum(level, 0.05))[:, None]
-        thing.edge_points[:, :2] += lens
+        distance = np.maximum(((place - lens) * self.spots.toward[rows]).sum(axis=1), 1.0)
+        rays = self.spots.edge_rays[rows]
+        level = np.maximum(np.hypot(rays[..., 0], rays[..., 1]), 0.05)
+        points = rays * (distance[:, None] / level)[..., None]
+        points[..., :2] += lens
+        self.edge_points[things] = points
 
 
 def _to_world(rays: FloatArray, heading: FloatArray) -> FloatArray:
@@ -122,32 +140,52 @@ def _to_world(rays: FloatArray, heading: FloatArray) -> FloatArray:
     return np.stack([forward * sin - left * cos, forward * cos + left * sin, rays[..., 2]], axis=-1)
 
 
-def _assigned(
-    things: list[_Followed], rows: IntArray, seen: Observations, camera: Camera, k: int
-) -> list[tuple[int, int]]:
-    """Pairs (index into `things`, row) of least total cost."""
-    last = np.array([thing.rows[-1] for thing in things])
-    points = np.stack([thing.edge_points for thing in things])
-    away = points - np.append(seen.lens_m[k], 0.0)
+def _expected(things: _Followed, active: IntArray, seen: Observations, camera: Camera, k: int) -> FloatArray:
+    """The boxes (m, 4) that the things would show in frame k if they stood still."""
+    away = things.edge_points[active] - np.append(seen.lens_m[k], 0.0)
     sin, cos = np.sin(seen.heading[k]), np.cos(seen.heading[k])
     east, north = away[..., 0], away[..., 1]
     ahead = np.stack([east * sin + north * cos, north * sin - east * cos, away[..., 2]], axis=-1)
     pixels = camera.project(ahead)
-    standing = np.stack([pixels[:, 0, 0], pixels[:, 1, 1], pixels[:, 2, 0], pixels[:, 3, 1]], axis=1)
+    return np.stack([pixels[:, 0, 0], pixels[:, 1, 1], pixels[:, 2, 0], pixels[:, 3, 1]], axis=1)
+
+
+def _in_sight(expected: FloatArray, rows: IntArray, seen: Observations, camera: Camera) -> BoolArray:
+    """Which of the expected boxes lie well within the picture and not behind a nearer box."""
+    inside = clip(expected, camera.size_wh)
+    size = np.maximum(area(expected), 1.0)
+    visible = area(inside) > 0.7 * size
+    nearer = seen.box[rows][None, :, 3] > expected[:, None, 3]
+    covered = (intersection(expected, seen.box[rows]) / size[:, None] > 0.3) & nearer
+    return np.asarray(visible & ~covered.any(axis=1))
+
+
+def _assigned(
+    expected: FloatArray,
+    things: _Followed,
+    active: IntArray,
+    rows: IntArray,
+    seen: Observations,
+    camera: Camera,
+    k: int,
+) -> tuple[IntArray, IntArray]:
+    """Indexes into `active` and the rows they get, of least total cost."""
+    last = things.last[active]
     elapsed = seen.time_s[k] - seen.time_s[seen.frame[last]]
-    moving = seen.box[last] + np.stack([thing.velocity for thing in things]) * elapsed[:, None]
+    moving = seen.box[last] + things.velocity[active] * elapsed[:, None]
     travelled = np.linalg.norm(seen.lens_m[k] - seen.lens_m[seen.frame[last]], axis=1)
-    distance = np.maximum(np.linalg.norm(ahead[:, 3, :2], axis=1), 1.0)
+    distance = np.maximum(np.linalg.norm(things.edge_points[active, 3, :2] - seen.lens_m[k], axis=1), 1.0)
     slack = 1 + travelled / distance
-    cost = _misfit(standing, slack, last, rows, seen, camera)
-    quick = (elapsed <= OWN_MOTION_S) & np.array([len(thing.rows) > 1 for thing in things])
+    cost = _misfit(expected, slack, last, rows, seen, camera)
+    quick = (elapsed <= OWN_MOTION_S) & (things.boxes[active] > 1)
     if quick.any():
         cost[quick] = np.minimum(cost[quick], _misfit(moving[quick], slack[quick], last[quick], rows, seen, camera))
     kin = seen.group[last][:, None] == seen.group[rows][None, :]
     same = seen.name[last][:, None] == seen.name[rows][None, :]
     cost = np.where(kin, cost + np.where(same, 0.0, KIN_COST), np.inf)
     first, second = linear_sum_assignment(np.minimum(cost, GATE))
-    return [(int(i), int(rows[j])) for i, j in zip(first, second, strict=True) if cost[i, j] < GATE]
+    good = cost[first, second] < GATE
+    return first[good], rows[second[good]]
 
 
 def _misfit(

@@ -9,7 +9,7 @@ import numpy as np
 from vision.association import Spots
 from vision.boxes import iou
 from vision.camera import Camera
-from vision.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, BoxRows, FrameStates, box_rows
+from vision.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows
 from vision.geo import FloatArray
 from vision.observations import BoolArray, IntArray, Observations
 from vision.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of, solve_each
@@ -124,13 +124,12 @@ def judge(
     still = still.better(other)
 
     fast = np.hypot(*candidates.drift[:, 2:].T) > _STEP_MPS
-    yaw = np.where(fast, np.arctan2(candidates.drift[:, 3], candidates.drift[:, 2]), candidates.path_yaw)
+    yaw = np.where(fast, np.arctan2(candidates.drift[:, 3], candidates.drift[:, 2]), prior.mean[:, YAW])
     moving = prior_of(candidates.names, candidates.drift[:, :2], yaw, MOVING_SIGMA_MPS)
     start = moving.mean.copy()
     start[:, V_EAST : V_NORTH + 1] = candidates.drift[:, 2:]
+    start = np.where(fast[:, None], start, still.things)
     motion = solve_each(rows, start, moving, frames, camera, own_sigma)
-    slow = Prior(prior.mean, moving.sigma)
-    motion = motion.better(solve_each(rows, still.things, slow, frames, camera, own_sigma))
     return Judged(still, prior, motion.log_evidence - still.log_evidence, motion)
 
 

@@ -23,6 +23,8 @@ from vision.track import Poses, Track
 # A frame whose heading is worse than this can't say where anything is.
 WORST_HEADING_DEG = 25.0
 SUSPENSION_S = 1.5
+# Followed things less likely than this (logarithm of odds) are taken for false boxes.
+LEAST_ODDS = -1.0
 # What a thing alone may blame on the road and the path: pitch, roll, heading (degrees), heading rate (degrees a second).
 ALONE_SURVEYED = np.radians([0.7, 1.5, 0.3, 0.1])
 ALONE_SMOOTHED = np.radians([0.7, 1.5, 6.0, 3.0])
@@ -118,7 +120,10 @@ def _sightings(
     raw = FrameStates(seen.lens_m, seen.heading, _suspension(track, seen.time_s, poses))
     shake_px = 0.0 if track.surveyed else np.radians(0.25) * float(np.mean(camera.focal_xy))
     ground = ground_of(track, seen.time_s, seen.lens_m, camera)
-    label = follow(seen, camera)
+    label, odds = follow(seen, spots, camera)
+    label = compact(np.where(odds[label] > LEAST_ODDS, label, -1))
+    if label.max() < 0:
+        return ()
     first = gather(seen, spots, label, shake_px, camera)
     own, still_mps = (ALONE_SURVEYED, 0.05) if track.surveyed else (ALONE_SMOOTHED, 0.4)
     judged = judge(first, raw, camera, own, still_mps)

@@ -25,6 +25,8 @@ ELONGATED = 1.3
 BASE_SIGMA, RAISED_BASE_SIGMA = 0.1, 0.5
 MOVING_SIGMA_MPS = 6.0
 _FAR = 400.0
+# How far one round may carry each unknown: metres, radians, logarithms, metres and radians per second.
+_STEP_LIMIT = np.array([8.0, 8.0, 0.4, 0.4, 0.4, 0.4, 0.5, 5.0, 5.0, 0.03, 0.06, 0.1, 0.1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,8 +92,40 @@ def solve_each(
     mean = np.concatenate([prior.mean, np.zeros((count, OWN))], axis=1)
     weight = 1 / np.concatenate([prior.sigma, np.tile(own_sigma, (count, 1))], axis=1) ** 2
     state = np.concatenate([start, np.zeros((count, OWN))], axis=1)
-    order = np.argsort(rows.thing, kind="stable")
-    rows = rows.where(order)
+    rows = rows.where(np.argsort(rows.thing, kind="stable"))
+    cost, information, gradient = _normal(rows, state, mean, weight, frames, camera)
+    damping = np.full(count, 1e-2)
+    diagonal = np.arange(UNKNOWN)
+    open_ = np.arange(count)
+    for _ in range(rounds):
+        damped = information[open_]
+        damped[:, diagonal, diagonal] *= 1 + damping[open_, None]
+        step = -np.linalg.solve(damped, gradient[open_][..., None])[..., 0]
+        trial = state[open_] + np.clip(step, -_STEP_LIMIT, _STEP_LIMIT)
+        numbers = np.full(count, -1)
+        numbers[open_] = np.arange(len(open_))
+        part = rows.where(numbers[rows.thing] >= 0)
+        part = part.renumbered(numbers[part.thing])
+        found = _normal(part, trial, mean[open_], weight[open_], frames, camera)
+        gain = cost[open_] - found[0]
+        good = gain >= 0
+        better = open_[good]
+        state[better], cost[better] = trial[good], found[0][good]
+        information[better], gradient[better] = found[1][good], found[2][good]
+        damping[open_] = np.clip(damping[open_] * np.where(good, 0.2, 8.0), 1e-6, 1e6)
+        open_ = open_[~(good & (gain < 1e-2)) & (damping[open_] < 1e5)]
+        if not len(open_):
+            break
+    _, log_det = np.linalg.slogdet(information)
+    evidence = -cost - 0.5 * log_det + 0.5 * np.log(weight).sum(axis=1)
+    return Solved(state[:, :THING], state[:, THING:], cost, information, evidence)
+
+
+def _normal(
+    rows: BoxRows, at: FloatArray, mean: FloatArray, weight: FloatArray, frames: FrameStates, camera: Camera
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Costs (t,), information (t, 13, 13) and gradients (t, 13) at states `at`; `rows` are sorted by thing."""
+    count = len(at)
     bounds = np.searchsorted(rows.thing, np.arange(count))
     filled = np.bincount(rows.thing, minlength=count) > 0
 
@@ -101,47 +135,19 @@ def solve_each(
             total[filled] = np.add.reduceat(values, bounds[filled], axis=0)
         return total
 
-    def normal(at: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        own_rows, own_frames = _apart(frames, rows, at[:, THING:])
-        off, by_thing, by_frame = linearise(own_rows, at[:, :THING], own_frames, camera)
-        cost, trust = robust(off)
-        turn = by_frame[..., HEADING, None]
-        rate = turn * rows.elapsed_s[:, None, None]
-        slope = np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1], turn, rate], axis=2)
-        weighted = slope * trust[..., None]
-        information = summed(weighted.swapaxes(1, 2) @ slope)
-        gradient = summed((weighted * off[..., None]).sum(axis=1))
-        away = at - mean
-        information[:, np.arange(UNKNOWN), np.arange(UNKNOWN)] += weight
-        total = summed(cost.sum(axis=1)) + 0.5 * (away**2 * weight).sum(axis=1)
-        return total, information, gradient + away * weight
-
-    cost, information, gradient = normal(state)
-    damping = np.full(count, 1e-2)
-    for _ in range(rounds):
-        damped = information.copy()
-        diagonal = np.arange(UNKNOWN)
-        damped[:, diagonal, diagonal] *= 1 + damping[:, None]
-        step = -np.linalg.solve(damped, gradient[..., None])[..., 0]
-        step = np.clip(step, -_step_limit(), _step_limit())
-        trial_cost, trial_information, trial_gradient = normal(state + step)
-        good = trial_cost <= cost
-        state = np.where(good[:, None], state + step, state)
-        information = np.where(good[:, None, None], trial_information, information)
-        gradient = np.where(good[:, None], trial_gradient, gradient)
-        settled = np.abs(cost - trial_cost) < 1e-3
-        cost = np.where(good, trial_cost, cost)
-        damping = np.clip(np.where(good, damping * 0.2, damping * 8), 1e-6, 1e6)
-        if settled.all():
-            break
-    _, log_det = np.linalg.slogdet(information)
-    evidence = -cost - 0.5 * log_det + 0.5 * np.log(weight).sum(axis=1)
-    return Solved(state[:, :THING], state[:, THING:], cost, information, evidence)
-
-
-def _step_limit() -> FloatArray:
-    """How far one round may carry each unknown: metres, radians, logarithms, metres per second."""
-    return np.array([8.0, 8.0, 0.4, 0.4, 0.4, 0.4, 0.5, 5.0, 5.0, 0.03, 0.06, 0.1, 0.1])
+    own_rows, own_frames = _apart(frames, rows, at[:, THING:])
+    off, by_thing, by_frame = linearise(own_rows, at[:, :THING], own_frames, camera)
+    cost, trust = robust(off)
+    turn = by_frame[..., HEADING, None]
+    rate = turn * rows.elapsed_s[:, None, None]
+    slope = np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1], turn, rate], axis=2)
+    weighted = slope * trust[..., None]
+    information = summed(weighted.swapaxes(1, 2) @ slope)
+    gradient = summed((weighted * off[..., None]).sum(axis=1))
+    away = at - mean
+    information[:, np.arange(UNKNOWN), np.arange(UNKNOWN)] += weight
+    total = summed(cost.sum(axis=1)) + 0.5 * (away**2 * weight).sum(axis=1)
+    return total, information, gradient + away * weight
 
 
 def _apart(frames: FrameStates, rows: BoxRows, own: FloatArray) -> tuple[BoxRows, FrameStates]:
