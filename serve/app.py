@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from serve.cases.matters import Matters, read_matters
 from serve.console import routes as console
 from serve.context import Context
-from serve.doors import cases, detect, health, patrols, problems
+from serve.doors import cases, detect, feedback, health, patrols, problems
 from serve.doors.guard import Guard
 from serve.errors import SettingsError
 from serve.intake.desk import Intake, delete_expired, hand_over_waiting
@@ -152,7 +152,7 @@ def create_app(
     )
     app.state.metrics = metrics
     problems.install(app)
-    for door in (patrols, cases, detect, health):
+    for door in (patrols, cases, feedback, detect, health):
         app.include_router(door.router)
     console.install(app)
     app.add_middleware(Guard, settings=settings)

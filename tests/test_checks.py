@@ -178,10 +178,10 @@ def test_at_least_thirty_kinds_are_planted() -> None:
     assert len(PLANTED) >= 30
     elsewhere = {
         "picture-missing", "picture-ambiguous", "picture-not-labelled", "class-unknown", "shape-unsupported",
-        "annotations-several", "box-rotated", "size-mismatch", "size-scaled",
+        "annotations-several", "box-rotated", "size-mismatch", "size-scaled", "picture-covered", "picture-changed",
     }  # fmt: skip
     assert set(KINDS) - set(PLANTED) == elsewhere
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_labels_*.py"))
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_[lf]*.py"))
     assert [kind for kind in elsewhere if kind not in tests] == []
 
 

@@ -17,6 +17,7 @@ from vision.errors import UsageError
 if TYPE_CHECKING:
     from training.labels import reading
     from training.labels.checks import Report
+    from training.labels.importing import Imported
     from training.labels.values import LabelSet
 
 app = typer.Typer(
@@ -106,34 +107,47 @@ def _print(report: Report) -> None:
 
 @app.command(name="import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the labelled pictures.")],
-    kind: Annotated[Format, typer.Option("--format", help="Format of the labels.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="New folder for the data set.")],
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[SRC]", help="Folder with the labelled pictures.", show_default=False)
+    ] = None,
+    kind: Kind = None,
     name: Annotated[str, typer.Option(help="Name of the data set; the folder's without it.")] = "",
     class_map: ClassMapWords = None,
     licence: Annotated[str, typer.Option(help="Licence of the pictures and labels, as stated by their source.")] = "",
     origin: Annotated[str, typer.Option(help="Where they come from.")] = "",
     images: Images = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures instead of linking them.")] = False,
+    from_server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Take the decisions of a server's operators instead.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="With --from-server: decisions from this ISO 8601 moment on.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="JIEJING_API_KEY", help="With --from-server: the server's API key.")
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Turn labelled pictures of others into a data set of ours; what cannot come in is reported."""
-    from training.labels.classes import read_class_map
-    from training.labels.importing import ours, write_dataset
+    """Turn labelled pictures of others, or operators' decisions, into a data set of ours; faults are reported."""
+    if (source is None) == (from_server is None):
+        raise UsageError("nothing to import, or two things", remedy="give a folder, or --from-server URL")
+    if source is not None:
+        done = _import_folder(source, kind, output, name, class_map, licence, origin, images, copy)
+    else:
+        from tempfile import TemporaryDirectory
 
-    mapping = read_class_map(class_map or ())
-    found = _read(source, kind, None, images)
-    pictures, faults = ours(found, mapping)
-    done = write_dataset(
-        pictures,
-        output,
-        name=name or output.name,
-        origin=origin or f"{kind.value} labels in {source.name}",
-        licence=licence,
-        class_map=mapping.given,
-        copy=copy,
-        faults=faults,
-    )
+        from training.labels.from_server import Server, import_decisions
+
+        with TemporaryDirectory() as downloads:
+            done = import_decisions(
+                Server(str(from_server), api_key),
+                output,
+                Path(downloads),
+                name=name or output.name,
+                licence=licence or "the city's own pictures",
+                since=since,
+            )
     summary = {
         "folder": str(done.folder),
         "pictures": done.pictures,
@@ -143,17 +157,46 @@ def import_(
         "unknown": list(done.unknown_groups),
     }
     if json_:
-        typer.echo(json.dumps({**summary, "faults": [fault.record() for fault in faults]}, ensure_ascii=False))
+        typer.echo(json.dumps({**summary, "faults": [fault.record() for fault in done.faults]}, ensure_ascii=False))
         return
-    for fault in faults:
+    for fault in done.faults:
         if fault.severity != "info":
             typer.echo(str(fault), err=True)
-    if not licence:
+    if source is not None and not licence:
         typer.echo("jiejing: no --licence given: state it in the manifest before training on this", err=True)
     counts = ", ".join(f"{name} {number}" for name, number in done.boxes.items()) or "no boxes"
     typer.echo(f"{done.folder}: {done.pictures} pictures, {done.left_out} left out; {counts}")
     if done.unknown_groups:
         typer.echo(f"not labelled there, so unknown and not absent: {', '.join(done.unknown_groups)}")
+
+
+def _import_folder(
+    source: Path,
+    kind: Format | None,
+    output: Path,
+    name: str,
+    class_map: list[str] | None,
+    licence: str,
+    origin: str,
+    images: Path | None,
+    copy: bool,
+) -> Imported:
+    from training.labels.classes import read_class_map
+    from training.labels.importing import ours, write_dataset
+
+    mapping = read_class_map(class_map or ())
+    found = _read(source, kind, None, images)
+    pictures, faults = ours(found, mapping)
+    return write_dataset(
+        pictures,
+        output,
+        name=name or output.name,
+        origin=origin or f"{found.format} labels in {source.name}",
+        licence=licence,
+        class_map=mapping.given,
+        copy=copy,
+        faults=faults,
+    )
 
 
 @app.command()

@@ -229,3 +229,38 @@ evidence_boxes = sa.Table(
     sa.Column("y_max", sa.Float, nullable=False),
     sa.PrimaryKeyConstraint("sighting_id", "rank"),
 )
+
+# Operators' decisions about what a model saw, one row per box. What was judged is written out, since a patrol that is
+# processed anew gets new sightings and pictures; `id` is the place in the export.
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("decision_id", sa.String(40), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("jurisdiction", sa.String(20), nullable=False),
+    sa.Column("request_sha256", sa.String(64), nullable=False),
+    sa.Column("verdict", sa.String(10), nullable=False),
+    sa.Column("case_id", sa.String(40)),
+    sa.Column("sighting_id", sa.String(40), nullable=False),
+    sa.Column("evidence_id", sa.String(40), nullable=False),
+    sa.Column("patrol_id", sa.String(40), nullable=False),
+    sa.Column("picture_sha256", sa.String(64), nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("person_over_evidence", sa.Boolean, nullable=False),
+    sa.Column("taken_at", UtcDateTime),
+    sa.Column("model", sa.String(200)),
+    sa.Column("class_name", sa.String(40), nullable=False),
+    sa.Column("score", sa.Float, nullable=False),
+    # Pixels of the evidence picture: [x_min, y_min, x_max, y_max].
+    sa.Column("box", sa.JSON, nullable=False),
+    sa.Column("new_class", sa.String(40)),
+    sa.Column("new_box", sa.JSON(none_as_null=True)),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.Column("recorded_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("decision_id", "number"),
+    sa.Index("ix_feedback_jurisdiction_id", "jurisdiction", "id"),
+)

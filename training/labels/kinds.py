@@ -23,6 +23,8 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "picture-cut-off": ("fault", "copy it again from the source"),
     "picture-unreadable": ("fault", "copy it again, check its permissions"),
     "picture-suffix": ("warning", "rename it after what it is"),
+    "picture-covered": ("fault", "nothing: what is hidden cannot teach"),
+    "picture-changed": ("fault", "decide again about the picture that is there now"),
     "picture-not-labelled": ("info", "label it, or leave it out: nothing is known about it"),
     "labels-missing": ("fault", "write an empty label file when nothing is there, or remove the picture"),
     "labels-without-picture": ("fault", "add the picture or delete the labels"),
