@@ -23,12 +23,14 @@ _STEP_MPS = 1.0
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """t followed things. `label` (n,): the thing of each box, −1 for none; `rows`: the boxes to solve with; `names`:
-    the class with the most score; `place` (t, 2) and `path_yaw` (t,): rough place and the vehicle's direction when
+    the class with the most score; `group`, `boxes` (t,): its kindred group, and how many boxes it has; `place` (t, 2) and `path_yaw` (t,): rough place and the vehicle's direction when
     nearest, radians anticlockwise from east; `drift` (t, 4): place and velocity if it moves evenly."""
 
     label: IntArray
     rows: BoxRows
     names: list[str]
+    group: IntArray
+    boxes: IntArray
     place: FloatArray
     path_yaw: FloatArray
     drift: FloatArray
@@ -65,6 +67,8 @@ def gather(seen: Observations, spots: Spots, label: IntArray, shake_px: float, c
         label,
         rows,
         [seen.class_names[i] for i in votes.argmax(axis=1)],
+        seen.group[nearest],
+        np.bincount(thing, minlength=count),
         np.linalg.solve(still, toward[..., None])[..., 0],
         np.pi / 2 - seen.heading[seen.frame[nearest]],
         np.linalg.solve(moving, drift[..., None])[..., 0],

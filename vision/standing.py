@@ -11,8 +11,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vision.camera import Camera
-from vision.cuboid import BASE, HEADING, HEIGHT, LENGTH, PITCH, ROLL, THING, V_EAST, WIDTH, YAW, BoxRows, FrameStates
-from vision.cuboid import linearise, robust
+from vision.cuboid import (
+    BASE,
+    HEADING,
+    HEIGHT,
+    LENGTH,
+    PITCH,
+    ROLL,
+    THING,
+    V_EAST,
+    WIDTH,
+    YAW,
+    BoxRows,
+    FrameStates,
+    linearise,
+    robust,
+)
 from vision.geo import FloatArray
 from vision.taxonomy import usual_size
 
@@ -84,7 +98,7 @@ def solve_each(
     frames: FrameStates,
     camera: Camera,
     own_sigma: FloatArray,
-    rounds: int = 10,
+    rounds: int = 8,
 ) -> Solved:
     """Solve t things from `start` (t, 9), each with nuisances of its own of sigmas `own_sigma` (4,): pitch, roll and
     heading in radians, heading rate in radians per second."""
@@ -113,7 +127,7 @@ def solve_each(
         state[better], cost[better] = trial[good], found[0][good]
         information[better], gradient[better] = found[1][good], found[2][good]
         damping[open_] = np.clip(damping[open_] * np.where(good, 0.2, 8.0), 1e-6, 1e6)
-        open_ = open_[~(good & (gain < 1e-2)) & (damping[open_] < 1e5)]
+        open_ = open_[~(good & (gain < 0.03)) & (damping[open_] < 1e5)]
         if not len(open_):
             break
     _, log_det = np.linalg.slogdet(information)

@@ -46,12 +46,13 @@ _ROUNDS = 10
 # What speed a thing may have for free, first and last, and how many of these it takes for the price to level off.
 SPEED_SIGMAS, SPEED_BOUND = (1.6, 0.1), 3.0
 _LIMIT = 3.0
+_KEPT = 5  # east, north, yaw, log length, log width
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Together:
     """The joint solution: cuboids (t, 9), the frames as corrected, and `covariance` (t, 5, 5) of east, north, yaw,
-    log length and log width of each thing."""
+    log length and log width of each thing (zero where it was not asked for)."""
 
     things: FloatArray
     frames: FrameStates
@@ -155,6 +156,7 @@ def solve_together(
     camera: Camera,
     *,
     sort_motion: bool = False,
+    covariances: bool = True,
 ) -> Together:
     """Solve all of `start` (t, 9) at once; `frames` are the uncorrected ones.
 
@@ -219,24 +221,22 @@ def solve_together(
         damping /= 10
         if settled and (not sort_motion or slow <= SPEED_SIGMAS[1]):
             break
-    return Together(
-        layout.things(state), layout.frames(state, frames), _covariances(csc_array(matrix), count)
-    )
+    covariance = _covariances(matrix, count) if covariances else np.zeros((count, _KEPT, _KEPT))
+    return Together(layout.things(state), layout.frames(state, frames), covariance)
 
 
 def _covariances(matrix: csc_array, count: int) -> FloatArray:
     """Marginal covariances (t, 5, 5) of the first five numbers of each thing."""
     factor = splu(matrix)
-    kept = 5
-    covariance = np.zeros((count, kept, kept))
+    covariance = np.zeros((count, _KEPT, _KEPT))
     for begin in range(0, count, 64):
         things = np.arange(begin, min(begin + 64, count))
-        where = (things[:, None] * PER_THING + np.arange(kept)).ravel()
+        where = (things[:, None] * PER_THING + np.arange(_KEPT)).ravel()
         units = np.zeros((matrix.shape[0], len(where)))
         units[where, np.arange(len(where))] = 1.0
         solved = factor.solve(units)
         for i, thing in enumerate(things):
-            block = slice(i * kept, (i + 1) * kept)
+            block = slice(i * _KEPT, (i + 1) * _KEPT)
             covariance[thing] = solved[where[block], block]
     return covariance
 

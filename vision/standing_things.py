@@ -1,0 +1,148 @@
+"""From followed boxes to standing things: judged alone, solved together, joined, judged again, solved for good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from vision.association import Spots, follow
+from vision.camera import Camera
+from vision.candidates import Candidates, Judged, compact, gather, judge, merged
+from vision.cuboid import FrameStates
+from vision.geo import FloatArray
+from vision.observations import BoolArray, IntArray, Observations
+from vision.together import Ground, Together, ground_of, solve_together
+from vision.track import Poses, Track
+
+SUSPENSION_S = 1.5
+# Pitching of the body that a track without attitude can't tell.
+SHAKE = np.radians(0.25)
+# Followed things less likely than this (logarithm of odds) are taken for false boxes.
+LEAST_ODDS = -1.0
+# Half the robust square per box beyond which a thing does not look like one that stands.
+WORST_FIT = 4.0
+# Odds of moving against standing, as logarithms, before looking; what is not mobile moves only when someone carries it.
+MOBILE_ODDS, IMMOBILE_ODDS = 0.0, -3.0
+MOBILE = frozenset(
+    {"vehicle", "car", "van", "truck", "bus", "tram", "misc", "person", "pedestrian", "person_sitting", "cyclist"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a thing alone may blame on others: sigmas `own` (4,) of pitch, roll, heading (radians) and heading rate
+    (radians per second), and the speed `still_mps` that path errors lend to a standing thing."""
+
+    own: FloatArray
+    still_mps: float
+
+
+# Before and after tilt and path were solved together, for surveyed tracks and for smoothed ones.
+ALONE_SURVEYED = Trust(np.radians([0.7, 1.5, 0.3, 0.1]), 0.05)
+ALONE_SMOOTHED = Trust(np.radians([0.7, 1.5, 6.0, 3.0]), 0.4)
+AFTER_SURVEYED = Trust(np.radians([0.15, 0.4, 0.1, 0.1]), 0.05)
+AFTER_SMOOTHED = Trust(np.radians([0.15, 0.4, 0.5, 0.5]), 0.15)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StandingThings:
+    """t standing things: `names`, cuboids (t, 9) and `covariance` (t, 5, 5) as in `vision.together`; `label` (n,): the
+    thing that each box shows, −1 for none."""
+
+    names: list[str]
+    things: FloatArray
+    covariance: FloatArray
+    label: IntArray
+
+
+def standing_things(seen: Observations, track: Track, poses: Poses, camera: Camera) -> StandingThings:
+    """Find what stands among the boxes and where. `poses` are those of the frames of `seen`."""
+    spots = Spots(seen, camera)
+    raw = FrameStates(seen.lens_m, seen.heading, suspension(track, seen.time_s, poses))
+    shake_px = 0.0 if track.surveyed else SHAKE * float(np.mean(camera.focal_xy))
+    ground = ground_of(track, seen.time_s, seen.lens_m, camera)
+    label, odds = follow(seen, spots, camera)
+    label = compact(np.where(odds[label] > LEAST_ODDS, label, -1))
+
+    candidates = gather(seen, spots, label, shake_px, camera)
+    judged = judge(candidates, raw, camera, *_of(ALONE_SURVEYED if track.surveyed else ALONE_SMOOTHED))
+    stands = standing(candidates, judged)
+    # On a surveyed path standing things are told at once; on a smoothed one the path itself is to be found first.
+    sort_motion = not track.surveyed
+    chosen = candidates.boxes >= 3 if sort_motion else stands
+    joint = _together(candidates, judged, chosen, raw, ground, camera, sort_motion=sort_motion)
+    places = judged.still.things.copy()
+    places[chosen] = joint.things
+    covariance = np.linalg.inv(judged.still.information)[:, :2, :2]
+    label = merged(seen, label, candidates.group, places, covariance, stands)
+
+    candidates = gather(seen, spots, label, shake_px, camera)
+    judged = judge(candidates, joint.frames, camera, *_of(AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED))
+    stands = standing(candidates, judged)
+    joint = _together(candidates, judged, stands, raw, ground, camera, covariances=True)
+    return _once(seen, candidates, stands, joint)
+
+
+def _of(trust: Trust) -> tuple[FloatArray, float]:
+    return trust.own, trust.still_mps
+
+
+def suspension(track: Track, times_s: FloatArray, poses: Poses) -> FloatArray:
+    """Fast changes of the track's pitch and roll (k, 2), radians: what of them is not the road's slope or camber."""
+    fast = np.zeros((len(times_s), 2))
+    step = 0.05
+    grid = np.arange(track.time_s[0], track.time_s[-1] + step, step)
+    for axis, (angle, now) in enumerate(((track.pitch_deg, poses.pitch_deg), (track.roll_deg, poses.roll_deg))):
+        if track.surveyed and angle is not None:
+            slow = gaussian_filter1d(np.interp(grid, track.time_s, angle), SUSPENSION_S / step, mode="nearest")
+            fast[:, axis] = np.radians(now - np.interp(times_s, grid, slow))
+    return fast
+
+
+def standing(candidates: Candidates, judged: Judged) -> BoolArray:
+    """Which candidates (t,) stand: they fit a standing thing, and an even motion explains them no better."""
+    boxes = np.maximum(np.bincount(candidates.rows.thing, minlength=len(candidates)), 1)
+    before = np.array([MOBILE_ODDS if name in MOBILE else IMMOBILE_ODDS for name in candidates.names])
+    return np.asarray((judged.moving + before < 0) & (judged.still.cost / boxes < WORST_FIT))
+
+
+def _together(
+    candidates: Candidates,
+    judged: Judged,
+    chosen: BoolArray,
+    frames: FrameStates,
+    ground: Ground,
+    camera: Camera,
+    *,
+    sort_motion: bool = False,
+    covariances: bool = False,
+) -> Together:
+    numbers = np.cumsum(chosen) - 1
+    rows = candidates.rows.where(chosen[candidates.rows.thing])
+    rows = rows.renumbered(numbers[rows.thing])
+    moves = (judged.moving > 0)[:, None] & sort_motion
+    start = np.where(moves, judged.motion.things, judged.still.things)[chosen]
+    prior = judged.prior.where(chosen)
+    return solve_together(rows, start, prior, frames, ground, camera, sort_motion=sort_motion, covariances=covariances)
+
+
+def _once(seen: Observations, candidates: Candidates, stands: BoolArray, joint: Together) -> StandingThings:
+    """Each thing once: what the joint solution still has twice goes to the one with more boxes."""
+    numbers = np.cumsum(stands) - 1
+    label = np.where((candidates.label >= 0) & stands[candidates.label], numbers[candidates.label], -1)
+    kept = np.flatnonzero(stands)
+    joined = merged(
+        seen, label, candidates.group[kept], joint.things, joint.covariance[:, :2, :2], np.ones(len(kept), dtype=bool)
+    )
+    boxes = np.bincount(label[label >= 0], minlength=len(kept))
+    best: dict[int, int] = {}
+    for thing in range(len(kept)):
+        whole = int(joined[np.flatnonzero(label == thing)[0]])
+        if whole not in best or boxes[thing] > boxes[best[whole]]:
+            best[whole] = thing
+    order = [best[whole] for whole in range(len(best))]
+    return StandingThings(
+        [candidates.names[kept[i]] for i in order], joint.things[order], joint.covariance[order], joined
+    )
