@@ -227,19 +227,21 @@ def test_pictures_of_one_colour_are_not_alike() -> None:
 def test_command_reports_and_exits(folder: Path) -> None:
     """`jiejing dataset check` exits 0 on a sound set or warnings, 1 on faults, and writes records with --json."""
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "jiejing", "dataset", "check", str(folder), *words]
-        return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    from typer.testing import CliRunner
+
+    from training.dataset_commands import app
 
     PLANTED["box-tiny"](folder)
-    assert run().returncode == 0
+    assert CliRunner().invoke(app, ["check", str(folder)]).exit_code == 0
     PLANTED["line-too-short"](folder)
-    done = run("--json")
+    plain = CliRunner().invoke(app, ["check", str(folder)])
+    assert plain.exit_code == 1
+    assert "line-too-short: labels/p00.txt:2" in plain.stdout
+    command = [sys.executable, "-m", "jiejing", "dataset", "check", str(folder), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 1
-    report = json.loads(done.stdout)
-    (fault,) = report["faults"]
+    (fault,) = json.loads(done.stdout)["faults"]
     assert (fault["kind"], fault["file"], fault["severity"]) == ("line-too-short", "labels/p00.txt:2", "fault")
-    assert "line-too-short: labels/p00.txt:2" in run().stdout
 
 
 def test_coco_set_is_checked_too(tmp_path: Path) -> None:
