@@ -31,6 +31,7 @@ class Matter:
     miss_weight: float = 4.0
     gone_below: float = 0.01
     closes: str = "propose"
+    mistaken_for: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.opens and not (len(self.code) == 5 and self.code.isdigit() and self.name):
@@ -78,6 +79,12 @@ def read_matters(path: Path | None = None) -> Matters:
             raise ValueError(f"class {name}: unknown {', '.join(unknown)}; known are {', '.join(sorted(allowed))}")
         if missing := sorted({"kin", "opens"} - set(row)):
             raise ValueError(f"class {name}: {', '.join(missing)} missing")
+        if unknown := sorted(set(row.get("mistaken_for", ())) - set(rows)):
+            raise ValueError(f"class {name}: mistaken_for names {', '.join(unknown)}, which the table does not have")
     return Matters(
-        standard=str(table.get("standard", "")), by_class={name: Matter(name, **row) for name, row in rows.items()}
+        standard=str(table.get("standard", "")),
+        by_class={
+            name: Matter(name, **{**row, "mistaken_for": tuple(row.get("mistaken_for", ()))})
+            for name, row in rows.items()
+        },
     )

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from serve.cases.assignment import cheapest
 from serve.cases.ground import REACH_M, Covariance, quadratic, to_plane
-from serve.cases.matters import Matters
-from serve.cases.shift import Shift, Wander, drift
+from serve.cases.matters import Matter, Matters
+from serve.cases.shift import MEMORY_S, Shift, Wander, drift
 from serve.cases.values import Place, Sighting
 
 # New things per square metre of kerb and pass, and how much likelier a known thing is seen than missed in a pass that
@@ -25,6 +25,8 @@ NEW_PER_M2 = 1e-3
 SEEN_ODDS = 6.0
 # A pair of kindred but different classes must agree that much better.
 OTHER_CLASS_COST = 4.0
+# The same for classes of different kin that the detector mistakes for one another.
+MISTAKEN_COST = 8.0
 # 99.97 % of the chi-square distribution with two degrees of freedom: what is further apart is not even considered.
 WIDE_GATE = 16.0
 # Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
@@ -117,41 +119,75 @@ def _pairs(
     for one in known:
         east, north = to_plane(lon0, lat0, one.place.longitude_deg, one.place.latitude_deg)
         grid[(math.floor(east / REACH_M), math.floor(north / REACH_M))].append((one, east, north))
-    pairs: list[list[_Pair]] = []
-    variances = []
-    for i, sighting in enumerate(sightings):
+    near: list[list[tuple[Known, float, float]]] = []
+    for sighting in sightings:
         east, north = to_plane(lon0, lat0, sighting.place.longitude_deg, sighting.place.latitude_deg)
         column, row = math.floor(east / REACH_M), math.floor(north / REACH_M)
+        near.append(
+            [
+                (one, east - known_east, north - known_north)
+                for cell in ((column + x, row + y) for x in (-1, 0, 1) for y in (-1, 0, 1))
+                for one, known_east, known_north in grid.get(cell, ())
+                if math.hypot(east - known_east, north - known_north) <= REACH_M
+            ]
+        )
+    common = _common(sightings, near)
+    pairs: list[list[_Pair]] = []
+    for i, (sighting, around) in enumerate(zip(sightings, near, strict=True)):
         matter = matters.of(sighting.class_name)
-        near: list[_Pair] = []
-        shared = []
-        for cell in ((column + x, row + y) for x in (-1, 0, 1) for y in (-1, 0, 1)):
-            for one, known_east, known_north in grid.get(cell, ()):
-                off_east, off_north = east - known_east, north - known_north
-                if one.kin != matter.kin or math.hypot(off_east, off_north) > REACH_M or not may_join(sighting, one):
-                    continue
-                own = _own(sighting.place, sighting.shared_sigma_m, one, matter.spread_m)
-                shift = sighting.shared_sigma_m**2 + one.shared_sigma_m**2
-                if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) > WIDE_GATE:
-                    continue
-                extra = one.handicap + OTHER_CLASS_COST * (one.class_name != sighting.class_name)
-                near.append(_Pair(i, one.id, off_east, off_north, own, extra))
-                shared.append(one.shared_sigma_m**2)
-        pairs.append(near)
-        variances.append(sighting.shared_sigma_m**2 + (math.fsum(shared) / len(shared) if shared else 0.0))
-    return pairs, variances
+        mine = []
+        for one, off_east, off_north in around:
+            unlike = _unlike(matter, one)
+            if unlike is None or not may_join(sighting, one):
+                continue
+            own = _own(sighting, one, common[i], matter.spread_m)
+            shift = sighting.shared_sigma_m**2 + common[i]
+            if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) <= WIDE_GATE:
+                mine.append(_Pair(i, one.id, off_east, off_north, own, one.handicap + unlike))
+        pairs.append(mine)
+    return pairs, [one.shared_sigma_m**2 + shared for one, shared in zip(sightings, common, strict=True)]
 
 
-def _own(place: Place, shared_sigma_m: float, known: Known, spread_m: float) -> Covariance:
+def _common(sightings: Sequence[Sighting], near: Sequence[Sequence[tuple[Known, float, float]]]) -> list[float]:
+    """For each sighting the variance of the error that all known things around it share: that of the best known.
+
+    Things seen by other passes than their neighbours err in another way; what a place is less sure of than the best
+    known ones around is its own error, not the common one.
+    """
+    times = [_moment(one) for one in sightings]
+    least = [min((one.shared_sigma_m**2 for one, _, _ in around), default=math.inf) for around in near]
+    common = []
+    first = 0
+    for i, time in enumerate(times):
+        while times[first] < time - MEMORY_S:
+            first += 1
+        last = i
+        while last + 1 < len(times) and times[last + 1] <= time + MEMORY_S:
+            last += 1
+        lowest = min(least[first : last + 1])
+        common.append(lowest if math.isfinite(lowest) else 0.0)
+    return common
+
+
+def _unlike(matter: Matter, one: Known) -> float | None:
+    """What speaks against a pair because the classes differ; None when they can't be one thing."""
+    if one.class_name == matter.class_name:
+        return 0.0
+    if one.kin == matter.kin:
+        return OTHER_CLASS_COST
+    return MISTAKEN_COST if one.class_name in matter.mistaken_for else None
+
+
+def _own(sighting: Sighting, known: Known, common: float, spread_m: float) -> Covariance:
     """Covariance of the offset of the two without what each shares with its neighbours."""
-    a, b, c = _without(place.covariance_m2, shared_sigma_m)
-    d, e, f = _without(known.place.covariance_m2, known.shared_sigma_m)
+    a, b, c = _without(sighting.place.covariance_m2, sighting.shared_sigma_m**2)
+    d, e, f = _without(known.place.covariance_m2, common)
     return a + d + spread_m**2, b + e, c + f + spread_m**2
 
 
-def _without(covariance: Covariance, shared_sigma_m: float) -> Covariance:
+def _without(covariance: Covariance, shared: float) -> Covariance:
     least = 0.1**2
-    a, c = max(covariance[0] - shared_sigma_m**2, least), max(covariance[2] - shared_sigma_m**2, least)
+    a, c = max(covariance[0] - shared, least), max(covariance[2] - shared, least)
     limit = 0.95 * math.sqrt(a * c)
     return a, min(max(covariance[1], -limit), limit), c
 
