@@ -94,7 +94,7 @@ def test_threshold_parts_hits_from_false_alarms() -> None:
 
 
 def test_figures_agree_with_pycocotools_to_four_digits() -> None:
-    """Random boxes of one class in 40 pictures, with ignored places as crowds: AP50, AP and AP50 of small boxes agree."""
+    """Random boxes in 40 pictures, with ignored places as crowds: AP50, AP and AP50 of small boxes agree."""
     pytest.importorskip("pycocotools", reason="pycocotools comes with the [train] extra")
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

@@ -101,13 +101,13 @@ def test_a_killed_run_resumes_and_becomes_a_model_folder(home: Path, start: Path
     config = TrainConfig(weights=start, epochs=2, size=64, batch=2, close_mosaic=1, warmup_epochs=0, cache=False)
     run = RunFolder(home / "run")
 
-    class Killed(RuntimeError):
+    class KilledError(RuntimeError):
         pass
 
     def kill(trainer: object) -> None:
-        raise Killed
+        raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(config, data, run, on_model_save=kill)
     assert len(_epochs(run)) == 1
     checkpoint = train(config, data, run)

@@ -43,7 +43,9 @@ def gather(
         Path | None, typer.Option(help="Model folder that labels persons and vehicles where a source does not.")
     ] = None,
     composites: Annotated[Path | None, typer.Option(help="Folder made by `dataset compose`.")] = None,
-    repeat: Annotated[list[str] | None, typer.Option(help="NAME=TIMES: show pictures of a source or a class so often.")] = None,
+    repeat: Annotated[
+        list[str] | None, typer.Option(help="NAME=TIMES: show pictures of a source or a class so often.")
+    ] = None,
 ) -> None:
     """Gather the pictures of several sources into one training set; what a source does not label stays unknown."""
     repeats = {}

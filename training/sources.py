@@ -219,8 +219,9 @@ def _splits(source: Source, folder: Path) -> tuple[dict[str, str], dict[str, str
 def write_run_set(pictures: Iterable[Picture], folder: Path, repeats: Mapping[str, int] | None = None) -> Path:
     """Links and remapped labels under `folder`; the sources themselves are never written to.
 
-    `train.txt` lists the training pictures, `val.txt` the others, whose labels hold no regions. `repeats` says how often
-    training pictures of a source, or with a class in them, are listed (the highest counts; default once). Returns the path of `data.json` with counts per source and split.
+    `train.txt` lists the training pictures, `val.txt` the others, whose labels hold no regions. `repeats` says how
+    often training pictures of a source, or with a class in them, are listed (the highest counts; default once).
+    Returns the path of `data.json` with counts per source and split.
     """
     lists: dict[str, list[str]] = {"train": [], "val": []}
     counts: dict[str, int] = {}

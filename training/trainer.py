@@ -213,8 +213,8 @@ def train(
 ) -> Path:
     """Train, or go on where a killed run stopped; returns the last checkpoint.
 
-    `on_model_save` is called after each checkpoint. `data` is a folder from `training.sources.write_run_set`. Raises TrainingError when it is not, or when the start
-    weights are missing.
+    `on_model_save` is called after each checkpoint. `data` is a folder from `training.sources.write_run_set`. Raises
+    TrainingError when it is not, or when the start weights are missing.
     """
     for name in ("train.txt", "val.txt"):
         if not (data / name).is_file():
