@@ -58,10 +58,11 @@ def serve(
 
     Everything can also be set by JIEJING_… variables or an .env file, such as JIEJING_API_KEY, JIEJING_DATABASE_URL.
     """
+    settings = _settings(host=host, port=port, data=data, model=model, base_map=base_map)
+    settings.refuse_open_door()
     from serve.app import create_app, preflight
     from serve.server import configure_logs, listen, run
 
-    settings = _settings(host=host, port=port, data=data, model=model, base_map=base_map)
     configure_logs(quiet=False)
     app = create_app(settings, works=not no_worker)
     preflight(settings)

@@ -58,7 +58,7 @@ def drive(vehicle: Vehicle, passes: Sequence[Path], bar: Bar) -> list[Passed]:
         started_at = read_track(track).start
         if started_at is None:
             raise InvalidInputError(f"{track} holds no dates", remedy="give a track with a column time_utc")
-        pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
         files = [LocalFile(path, "media") for path in pictures] + [LocalFile(track, "track")]
         with bar(f"{folder.name}: sending") as progress:
             patrol = vehicle.upload(started_at, files, camera=_camera(folder), progress=progress)

@@ -26,10 +26,21 @@ from serve.app import create_app
 from serve.settings import Settings
 from tests.serve_support import no_path, run_fake
 
-folder, port = Path(sys.argv[1]), int(sys.argv[2])
-app = create_app(Settings(data=folder, port=port, _env_file=None), runner=run_fake, path_reader=no_path)
+folder, port, works = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "works"
+app = create_app(Settings(data=folder, _env_file=None), works=works, runner=run_fake, path_reader=no_path)
 uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 """
+WORKER = """
+import sys, time
+from pathlib import Path
+from serve.app import start_engine
+from serve.settings import Settings
+from tests.serve_support import no_path, run_fake
+
+start_engine(Settings(data=Path(sys.argv[1]), _env_file=None), runner=run_fake, path_reader=no_path)
+time.sleep(600)
+"""
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _free_port() -> int:
@@ -39,10 +50,9 @@ def _free_port() -> int:
 
 
 @contextmanager
-def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def server(folder: Path, port: int, works: str = "works") -> Iterator[subprocess.Popen[bytes]]:
     """A server process on `folder` that answers."""
-    root = Path(__file__).resolve().parents[1]
-    process = subprocess.Popen([sys.executable, "-c", SERVER, str(folder), str(port)], cwd=root)
+    process = subprocess.Popen([sys.executable, "-c", SERVER, str(folder), str(port), works], cwd=ROOT)
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -98,7 +108,7 @@ def test_a_server_that_is_asked_to_stop_gives_its_work_back(tmp_path: Path) -> N
     """SIGTERM in the midst of processing ends the process soon and cleanly; the next start does the work."""
     port = _free_port()
     vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1")
-    files = _patrol(tmp_path / "pass", pictures=20, sleep_s=0.3)
+    files = _patrol(tmp_path / "pass", pictures=12, sleep_s=0.3)
     data = tmp_path / "data"
     with server(data, port) as process:
         patrol = vehicle.upload(START, files)
@@ -109,7 +119,7 @@ def test_a_server_that_is_asked_to_stop_gives_its_work_back(tmp_path: Path) -> N
         assert time.monotonic() - began < 8
     with server(data, port):
         assert vehicle.wait(patrol)["state"] == "done"
-        assert len(vehicle.cases()) == 20
+        assert len(vehicle.cases()) == 12
 
 
 @pytest.mark.slow
@@ -126,6 +136,30 @@ def test_a_real_vehicle_sends_two_passes(tmp_path: Path) -> None:
         assert vehicle.wait(second)["cases"] == {"opened": 0, "joined": 6, "verified": 0}
         assert {case["properties"]["sightings"] for case in vehicle.cases()} == {2}
     assert told[-1][0] == told[-1][1] == sum(file.path.stat().st_size for file in files)
+
+
+@pytest.mark.slow
+def test_a_worker_of_its_own_does_what_a_server_takes_in(tmp_path: Path) -> None:
+    """A server that only takes uploads queues them; a worker process on the same data does them, also when killed."""
+    port = _free_port()
+    vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1")
+    files = _patrol(tmp_path / "pass", sleep_s=0.3)
+    data = tmp_path / "data"
+    start = [sys.executable, "-c", WORKER, str(data)]
+    with server(data, port, "takes-in-only"):
+        patrol = vehicle.upload(START, files)
+        time.sleep(1)
+        assert vehicle.report(patrol)["state"] == "queued"
+        worker = subprocess.Popen(start, cwd=ROOT)
+        try:
+            _until_processing(vehicle, patrol)
+            worker.kill()
+            worker.wait()
+            worker = subprocess.Popen(start, cwd=ROOT)
+            assert vehicle.wait(patrol)["cases"]["opened"] == 6
+        finally:
+            worker.kill()
+            worker.wait()
 
 
 def test_a_server_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:

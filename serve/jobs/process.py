@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -23,7 +23,9 @@ from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
 from serve.store.database import Database
 from serve.store.patrols import FileEntry, Patrol, State
 from vision.errors import Fault, JiejingError
-from vision.pipeline import PatrolResult
+
+if TYPE_CHECKING:
+    from vision.pipeline import PatrolResult
 
 _PROGRESS_SECONDS = 0.5
 _log = structlog.get_logger(__name__)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from serve.cases.values import Look, Place, Sighting, stable_id
 from serve.store.results import Box, Picture
-from vision.pipeline import EvidenceFrame, PatrolResult
-from vision.sightings import Sighting as Seen
+
+if TYPE_CHECKING:
+    from vision.pipeline import EvidenceFrame, PatrolResult
+    from vision.sightings import Sighting as Seen
 
 
 def sightings_of(patrol_id: str, started_at: datetime, result: PatrolResult) -> list[tuple[Sighting, Seen]]:
