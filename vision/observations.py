@@ -20,6 +20,7 @@ BoolArray = npt.NDArray[np.bool_]
 LEFT, TOP, RIGHT, BOTTOM = range(4)
 # A detector's edge stops a little before or behind the picture's edge when the thing is cut there.
 CUT_SHARE = 0.008
+HEAP = 5
 # Classes that a detector takes for one another; a class of no group is kindred only to itself.
 KINDRED = (
     WASTE,
@@ -84,17 +85,7 @@ def observe(times_s: FloatArray, detections: Sequence[Detections], poses: Poses,
     counts = [len(found) for found in detections]
     name = np.array([index[n] for found in detections for n in found.names()], dtype=np.int64)
     heading = np.radians(poses.heading_deg)
-    width, height = camera.size_wh
-    slack = CUT_SHARE * max(width, height)
-    cut = np.stack(
-        [
-            box[:, LEFT] <= slack,
-            box[:, TOP] <= slack,
-            box[:, RIGHT] >= width - 1 - slack,
-            box[:, BOTTOM] >= height - 1 - slack,
-        ],
-        axis=1,
-    )
+    cut = _cut(box, camera.size_wh)
     return Observations(
         frame=np.repeat(np.arange(len(counts)), counts),
         detection=np.concatenate([np.arange(0), *[np.arange(count) for count in counts]]),
@@ -109,6 +100,30 @@ def observe(times_s: FloatArray, detections: Sequence[Detections], poses: Poses,
         lens_m=lens_places(poses, camera),
         heading=heading,
     )
+
+
+def _cut(box: FloatArray, size_wh: tuple[int, int]) -> BoolArray:
+    """Which edges (n, 4) the picture's edge made.
+
+    Rectified pictures can be smaller than their camera file says: where no box reaches the stated edge and many end
+    together before it, that is the edge.
+    """
+    slack = CUT_SHARE * max(size_wh)
+    cut = np.zeros(box.shape, dtype=bool)
+    if not len(box):
+        return cut
+    for edge, inward in (
+        (LEFT, box[:, LEFT]),
+        (TOP, box[:, TOP]),
+        (RIGHT, size_wh[0] - 1 - box[:, RIGHT]),
+        (BOTTOM, size_wh[1] - 1 - box[:, BOTTOM]),
+    ):
+        first = float(inward.min())
+        heap = int((inward <= first + slack).sum())
+        beyond = int((inward <= first + 3 * slack).sum()) - heap
+        limit = first if first > slack and heap >= HEAP and heap > 2 * beyond else 0.0
+        cut[:, edge] = inward <= limit + slack
+    return cut
 
 
 def lens_places(poses: Poses, camera: Camera) -> FloatArray:

@@ -81,7 +81,7 @@ def standing_things(seen: Observations, track: Track, poses: Poses, camera: Came
     candidates = gather(seen, spots, label, shake_px, camera)
     judged = judge(candidates, joint.frames, camera, *_of(AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED))
     stands = standing(candidates, judged)
-    joint = _together(candidates, judged, stands, raw, ground, camera, covariances=True)
+    joint = _together(candidates, judged, stands, raw, ground, camera, after=joint)
     return _once(seen, candidates, stands, joint)
 
 
@@ -117,7 +117,7 @@ def _together(
     camera: Camera,
     *,
     sort_motion: bool = False,
-    covariances: bool = False,
+    after: Together | None = None,
 ) -> Together:
     numbers = np.cumsum(chosen) - 1
     rows = candidates.rows.where(chosen[candidates.rows.thing])
@@ -125,7 +125,9 @@ def _together(
     moves = (judged.moving > 0)[:, None] & sort_motion
     start = np.where(moves, judged.motion.things, judged.still.things)[chosen]
     prior = judged.prior.where(chosen)
-    return solve_together(rows, start, prior, frames, ground, camera, sort_motion=sort_motion, covariances=covariances)
+    return solve_together(
+        rows, start, prior, frames, ground, camera, sort_motion=sort_motion, covariances=after is not None, after=after
+    )
 
 
 def _once(seen: Observations, candidates: Candidates, stands: BoolArray, joint: Together) -> StandingThings:
