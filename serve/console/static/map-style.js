@@ -37,13 +37,13 @@ export function caseLayers(dark, colours) {
       paint: { "line-color": t.track, "line-width": 2.5, "line-opacity": 0.55, "line-dasharray": [1.5, 1.5] } },
     { id: "radii-fill", type: "fill", source: "radii", paint: { "fill-color": colour, "fill-opacity": 0.16 } },
     { id: "radii-edge", type: "line", source: "radii", paint: { "line-color": colour, "line-width": 1.2, "line-opacity": 0.75 } },
+    { id: "case-names", type: "symbol", source: "cases", minzoom: 18,
+      layout: { "text-field": ["get", "matter_name"], "text-font": FONT, "text-size": 12.5, "text-offset": [0, 1.1], "text-anchor": "top", "text-optional": true },
+      paint: { "text-color": dark ? "#e6edf2" : "#17212b", "text-halo-color": t.halo, "text-halo-width": 1.6 } },
     { id: "cases-open", type: "circle", source: "cases", filter: ["==", ["get", "id"], ""],
       paint: { "circle-radius": ["interpolate", ["linear"], ["zoom"], 19, 13, 20.5, 9], "circle-color": "transparent", "circle-stroke-color": t.ring, "circle-stroke-width": 2.5 } },
     { id: "cases", type: "circle", source: "cases",
       paint: { "circle-radius": ["interpolate", ["linear"], ["zoom"], 12, 3.5, 17, 7.5, 19, 7, 20.5, 4.5], "circle-color": colour, "circle-stroke-color": "#ffffff", "circle-stroke-width": 2 } },
-    { id: "case-names", type: "symbol", source: "cases", minzoom: 17.5,
-      layout: { "text-field": ["get", "matter_name"], "text-font": FONT, "text-size": 12.5, "text-offset": [0, 1.1], "text-anchor": "top", "text-optional": true },
-      paint: { "text-color": dark ? "#e6edf2" : "#17212b", "text-halo-color": t.halo, "text-halo-width": 1.6 } },
     { id: "spot", type: "circle", source: "spot", paint: { "circle-radius": 9, "circle-color": "transparent", "circle-stroke-color": t.ring, "circle-stroke-width": 2.5 } },
   ];
 }
