@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +14,11 @@ from training.dataset_commands import app as dataset_app
 from training.errors import DatasetError, TrainingError
 from training.sources import Label, Picture, Source, load, read_manifest, write_run_set
 
+if TYPE_CHECKING:
+    from training.compare import Difference
+
 MANIFESTS = Path(__file__).resolve().parents[1] / "datasets"
+MODELS = MANIFESTS.parent / "models"
 
 Sources = Annotated[
     list[str], typer.Option("--source", help="NAME=FOLDER: a manifest of datasets/ and where its pictures lie.")
@@ -131,6 +136,27 @@ def _trainer() -> ModuleType:
     return training.trainer
 
 
+def _input_wh(size: str | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    width, _, height = size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise TrainingError(f"--input {size}", remedy="write WIDTHxHEIGHT, such as 640x640")
+    return int(width), int(height)
+
+
+def _validation(sources: list[str], manifests: Path) -> list[Picture]:
+    found = [
+        picture
+        for described, folder in named_sources(sources, manifests)
+        for picture in load(described, folder)
+        if picture.split != "train"
+    ]
+    if not found:
+        raise DatasetError("no validation pictures", remedy="name sources whose split file has some")
+    return found
+
+
 def evaluate(
     source: Sources,
     model: Annotated[str | None, typer.Option(help="Model folder or shipped name.")] = None,
@@ -143,37 +169,86 @@ def evaluate(
 ) -> None:
     """Measure a model through the server's runtime on the validation pictures of the sources."""
     from training import evaluate as measuring
+    from training.compare import with_intervals
     from training.export import set_thresholds, write_json
     from vision.detector import Detector
 
-    input_wh = None
-    if size is not None:
-        width, _, height = size.partition("x")
-        if not (width.isdigit() and height.isdigit()):
-            raise TrainingError(f"--input {size}", remedy="write WIDTHxHEIGHT, such as 640x640")
-        input_wh = (int(width), int(height))
-    detector = Detector.load(model, input_wh=input_wh)
-    pictures = [
-        picture
-        for described, folder in named_sources(source, manifests)
-        for picture in load(described, folder)
-        if picture.split != "train"
-    ]
-    if not pictures:
-        raise DatasetError("no validation pictures", remedy="name sources whose split file has some")
-    looks = measuring.look(detector, pictures)
+    detector = Detector.load(model, input_wh=_input_wh(size))
+    looks = measuring.look(detector, _validation(source, manifests))
     shown = dict(zip(detector.model.classes, detector.model.thresholds, strict=True))
     if choose_thresholds:
         shown = measuring.thresholds(looks)
         set_thresholds(detector.model.folder, shown)
-    report = {"model": detector.model.id} | measuring.report(looks, shown)
+    report = {"model": detector.model.id, "input": size} | with_intervals(measuring.report(looks, shown), looks)
     if out is not None:
         write_json(out, report)
     for name, entry in report["classes"].items():
         if entry["boxes"]:
-            figures = f"mAP50 {entry['mAP50']:.3f}  mAP50-95 {entry['mAP50-95']:.3f}"
+            figures = f"mAP50 {entry['mAP50']:.3f} {entry['mAP50_interval']}  mAP50-95 {entry['mAP50-95']:.3f}"
             typer.echo(f"{name:16s} {entry['boxes']:5d} boxes  {figures}")
     typer.echo(json.dumps(report["means"]))
+
+
+def _differences(a: str | Path, b: str | Path, sources: list[str], manifests: Path) -> list[Difference]:
+    from training.compare import compare as compare_looks
+    from training.evaluate import look
+    from vision.detector import Detector
+
+    pictures = _validation(sources, manifests)
+    detectors = [Detector.load(folder) for folder in (a, b)]
+    looks = [look(detector, pictures) for detector in detectors]
+    shown = [dict(zip(d.model.classes, d.model.thresholds, strict=True)) for d in detectors]
+    return compare_looks(looks[0], looks[1], shown[0], shown[1])
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="Model folder or shipped name.")],
+    b: Annotated[str, typer.Argument(help="The other one.")],
+    source: Sources,
+    manifests: Manifests = MANIFESTS,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Hold two models against each other on the same pictures: B minus A, and whether that is more than luck."""
+    for one in _differences(a, b, source, manifests):
+        if as_json:
+            typer.echo(json.dumps(asdict(one)))
+            continue
+        sure = "" if one.low <= 0 <= one.high else "  *"
+        change = f"{one.a:.3f} -> {one.b:.3f}  {one.b - one.a:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+        typer.echo(f"{one.class_name:16s} {one.figure:9s} {one.boxes:5d} boxes  {change}{sure}")
+
+
+def publish(
+    candidate: Annotated[Path, typer.Argument(help="A model folder with CARD.md and metrics.json.")],
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="NAME=FOLDER: pictures to hold it against the published one.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name in the registry.")] = "street-n",
+    registry: Annotated[Path, typer.Option(help="Folder of published models.")] = MODELS,
+    manifests: Manifests = MANIFESTS,
+) -> None:
+    """Put a model in the place of the published one, unless it lacks a card or finds clearly less."""
+    from training.publish import judge
+    from training.publish import publish as publish_model
+
+    before = registry / name
+    if before.is_dir() and not source:
+        raise TrainingError(f"{name} is published already", remedy="give --source to hold the two against each other")
+    differences = _differences(before, candidate, source or [], manifests) if before.is_dir() else []
+    verdict = judge(candidate, differences)
+    for warning in verdict.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(str(publish_model(candidate, registry, name, verdict)))
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(help="Name in the registry.")] = "street-n",
+    registry: Annotated[Path, typer.Option(help="Folder of published models.")] = MODELS,
+) -> None:
+    """Bring back the model that was published before."""
+    from training.publish import rollback as roll_back
+
+    typer.echo(str(roll_back(registry, name)))
 
 
 def export(

@@ -1,0 +1,139 @@
+"""The training commands as a user calls them, on tiny drawn sources."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.pictures import jpeg, street
+
+MANIFEST = """name = "{name}"
+title = "drawn"
+origin = "this test"
+licence = "free"
+knows = ["{knows}"]
+[classes]
+0 = "{first}"
+[split]
+file = "split.csv"
+"""
+
+
+def call(function_name: str, *words: str) -> Result:
+    """Run a command of training.commands with its words."""
+    import typer
+
+    from training import commands
+
+    found = getattr(commands, function_name)
+    if isinstance(found, typer.Typer):
+        app = found
+    else:
+        app = typer.Typer()
+        app.command()(found)
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, str]:
+    """Two sources of three pictures, one that knows waste and one that knows adverts, with their manifests."""
+    for name, knows, first in (("streets", "waste", "bin"), ("facades", "adverts", "signboard")):
+        folder = tmp_path / name
+        (folder / "images").mkdir(parents=True)
+        (folder / "labels").mkdir()
+        rows = ["image,split"]
+        for index in range(3):
+            (folder / "images" / f"{name}{index}.jpg").write_bytes(jpeg(street(320, 320, seed=index)))
+            (folder / "labels" / f"{name}{index}.txt").write_text("0 0.2 0.6 0.1 0.2\n")
+            rows.append(f"{name}{index}.jpg,{'val' if index == 2 else 'train'}")
+        (folder / "split.csv").write_text("\n".join(rows) + "\n")
+        manifest = tmp_path / "datasets" / name / "manifest.toml"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text(MANIFEST.format(name=name, knows=knows, first=first))
+    pieces = tmp_path / "pieces" / "metal"
+    pieces.mkdir(parents=True)
+    board = np.full((192, 256, 3), 225, np.uint8)
+    cv2.circle(board, (128, 96), 40, (180, 60, 30), cv2.FILLED)
+    cv2.imwrite(str(pieces / "can.jpg"), board)
+    return {name: f"{name}={tmp_path / name}" for name in ("streets", "facades")}
+
+
+def both(sources: dict[str, str], tmp_path: Path) -> list[str]:
+    """The words that name both sources and where their manifests are."""
+    words = [word for option in sources.values() for word in ("--source", option)]
+    return [*words, "--manifests", str(tmp_path / "datasets")]
+
+
+def test_gather_links_and_counts(sources: dict[str, str], tmp_path: Path) -> None:
+    """Training pictures of both sources in one folder; the facade's is listed twice as asked."""
+    out = tmp_path / "run" / "data"
+    result = call("dataset", "gather", *both(sources, tmp_path), "--out", str(out), "--repeat", "facades=2")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["pictures"] == {
+        "streets/train": 2,
+        "streets/val": 1,
+        "facades/train": 2,
+        "facades/val": 1,
+    }
+    assert len((out / "train.txt").read_text().splitlines()) == 6
+
+
+def test_compose_then_gather(sources: dict[str, str], tmp_path: Path) -> None:
+    """Composites are made from the training pictures and gathered beside them."""
+    made, out = tmp_path / "made", tmp_path / "data"
+    words = ["--pieces", str(tmp_path / "pieces"), "--out", str(made), "--drawn", "2", "--pasted", "0", "--side", "160"]
+    assert call("dataset", "compose", *words, *both(sources, tmp_path)).exit_code == 0
+    assert len(list((made / "images").iterdir())) == 2
+    result = call("dataset", "gather", *both(sources, tmp_path), "--out", str(out), "--composites", str(made))
+    assert json.loads(result.stdout)["pictures"]["composites/train"] == 2
+
+
+def test_evaluate_writes_figures_with_intervals(sources: dict[str, str], tmp_path: Path) -> None:
+    """The shipped model is measured on the validation pictures alone: one bin, one signboard, nothing else."""
+    out = tmp_path / "figures.json"
+    result = call("evaluate", *both(sources, tmp_path), "--input", "320x320", "-o", str(out))
+    assert result.exit_code == 0
+    report = json.loads(out.read_text())
+    assert report["pictures"] == 2
+    assert {name: entry["boxes"] for name, entry in report["classes"].items() if entry["boxes"]} == {
+        "bin": 1,
+        "signboard": 1,
+    }
+    low, high = report["classes"]["bin"]["mAP50_interval"]
+    assert 0 <= low <= report["classes"]["bin"]["mAP50"] <= high <= 1
+    assert report["classes"]["shed"]["mAP50_interval"] is None
+
+
+def test_compare_a_model_with_itself(sources: dict[str, str], tmp_path: Path) -> None:
+    """No figure differs, and no line is marked as sure."""
+    result = call("compare", "street-n", "street-n", *both(sources, tmp_path), "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {row["figure"] for row in rows} == {"mAP50", "mAP50-95", "recall"}
+    assert all(row["a"] == row["b"] for row in rows)
+
+
+def test_wrong_words_are_users_errors(sources: dict[str, str], tmp_path: Path) -> None:
+    """A source without a folder, a repeat without a number, an input without a height."""
+    from vision.errors import JiejingError
+
+    manifests = ["--manifests", str(tmp_path / "datasets")]
+    with pytest.raises(JiejingError, match="NAME=FOLDER"):
+        call("evaluate", "--source", "streets", *manifests)
+    with pytest.raises(JiejingError, match="NAME=TIMES"):
+        call("dataset", "gather", *both(sources, tmp_path), "--out", str(tmp_path / "x"), "--repeat", "streets=often")
+    with pytest.raises(JiejingError, match="WIDTHxHEIGHT"):
+        call("evaluate", *both(sources, tmp_path), "--input", "640")
+
+
+def test_publish_wants_pictures_to_compare_on(tmp_path: Path) -> None:
+    """Replacing a published model without naming pictures is refused."""
+    from vision.errors import JiejingError
+
+    (tmp_path / "models" / "street-n").mkdir(parents=True)
+    with pytest.raises(JiejingError, match="published already"):
+        call("publish", str(tmp_path), "--registry", str(tmp_path / "models"))
