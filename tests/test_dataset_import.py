@@ -11,8 +11,9 @@ from training.errors import DatasetError
 from training.labels.checks import check
 from training.labels.classes import ClassMap, read_class_map
 from training.labels.importing import Imported, ours, write_dataset
+from training.labels.kinds import Format
 from training.labels.preview import write_sheets
-from training.labels.reading import Format, read_set
+from training.labels.reading import read_set
 from training.sources import load, read_manifest
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.labelled import as_json as write_json
 from tests.labelled import by_name, corners, kinds, photo
-from training.labels.reading import Format, read_set
+from training.labels.kinds import Format
+from training.labels.reading import read_set
 
 
 def voc(name: str, boxes: str, size: tuple[int, int] = (160, 120)) -> str:

@@ -8,7 +8,8 @@ import pytest
 from tests.labelled import as_json as write_json
 from tests.labelled import by_name, corners, kinds, label, photo, yolo_line
 from training.labels.coco import coco_files, read_coco_set
-from training.labels.reading import Format, guess_format, read_set
+from training.labels.kinds import Format
+from training.labels.reading import guess_format, read_set
 from training.labels.writing import coco, yolo_text
 from training.labels.yolo import describe, read_yolo_set
 
@@ -157,6 +158,23 @@ def test_coco_faults_one_by_one(tmp_path: Path) -> None:
     ]
     assert all(fault.remedy for fault in found.faults)
     assert len(found.pictures) == 1
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, "x", True, float("nan"), [1], 10**30])
+def test_any_value_anywhere_in_coco_is_survived(odd: object, tmp_path: Path) -> None:
+    """Whatever stands in the place of a value, reading ends with a set and its faults, never with an exception."""
+    for part in ("images", "annotations", "categories"):
+        for key in (None, "id", "file_name", "width", "image_id", "category_id", "bbox", "name"):
+            value = coco_set(tmp_path)
+            if key is None:
+                value[part] = odd
+            else:
+                entries = value[part]
+                assert isinstance(entries, list)
+                entries[0][key] = odd
+            write_json(tmp_path / "a.json", value)
+            found = read_coco_set(tmp_path, [tmp_path / "a.json"])
+            assert len(found.pictures) == 1 or found.faults
 
 
 def test_same_names_in_several_folders_are_told_apart_by_path(tmp_path: Path) -> None:

@@ -6,16 +6,15 @@ Heavy imports happen inside.
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from training.labels.kinds import Format
 from vision.errors import UsageError
 
 if TYPE_CHECKING:
-    from training.labels import reading
     from training.labels.checks import Report
     from training.labels.importing import Imported
     from training.labels.values import LabelSet
@@ -25,16 +24,6 @@ app = typer.Typer(
 )
 # How many faults of one kind are printed; --json prints all.
 SHOWN = 20
-
-
-class Format(StrEnum):
-    """What labelled pictures come in."""
-
-    yolo = "yolo"
-    coco = "coco"
-    voc = "voc"
-    label_studio = "label-studio"
-    cvat = "cvat"
 
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")]
@@ -52,14 +41,8 @@ def _read(folder: Path, kind: Format | None, manifest: Path | None, images: Path
 
     parts = reading.read_parts(manifest or folder / "manifest.toml")
     return reading.read_set(
-        folder, _format(kind), manifest=parts if isinstance(parts, reading.Manifest) else None, images=images
+        folder, kind, manifest=parts if isinstance(parts, reading.Manifest) else None, images=images
     )
-
-
-def _format(kind: Format | None) -> reading.Format | None:
-    from training.labels import reading
-
-    return None if kind is None else reading.Format(kind.value)
 
 
 @app.command()
@@ -78,7 +61,7 @@ def check(
 
     report = check_set(
         folder,
-        _format(kind),
+        kind,
         manifest=manifest,
         splits=splits,
         images=images,

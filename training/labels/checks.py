@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from training.labels.classes import ClassMap
-from training.labels.kinds import LabelFault
+from training.labels.kinds import Format, LabelFault
 from training.labels.looks import alike
 from training.labels.manifests import checksum_faults
-from training.labels.reading import Format, Manifest, read_parts, read_set, with_splits
+from training.labels.reading import Manifest, read_parts, read_set, with_splits
 from training.labels.values import LabelledBox, LabelledPicture, LabelSet
 from vision.boxes import iou
 

@@ -61,6 +61,15 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, dict) and isinstance(row.get("id"), int | str)
 
 
+def _key(value: Any) -> int | str | None:
+    """An id that may be looked up, None for what is none."""
+    return value if isinstance(value, int | str) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _pictures(
     raw: dict[str, Any], names: dict[Any, str], where: str, split: str, album: Album
 ) -> tuple[list[LabelledPicture], list[LabelFault]]:
@@ -68,11 +77,11 @@ def _pictures(
     titles = {row["id"]: str(row.get("file_name", "")) for row in raw["images"] if _is_row(row)}
     faults: list[LabelFault] = []
     broken: dict[Any, list[tuple[str, str, str]]] = defaultdict(list)
-    for index, row in enumerate(raw.get("annotations") or []):
+    for index, row in enumerate(_list(raw.get("annotations"))):
         spot = f"{where}, annotation {row.get('id', index) if isinstance(row, dict) else index}"
-        if not isinstance(row, dict) or row.get("image_id") not in titles:
+        if not isinstance(row, dict) or _key(row.get("image_id")) not in titles:
             faults.append(LabelFault("labels-without-picture", spot, "its image_id is not in `images`"))
-        elif row.get("category_id") not in names:
+        elif _key(row.get("category_id")) not in names:
             broken[row["image_id"]].append(("class-unknown", spot, f"category {row.get('category_id')}"))
         elif isinstance(box := _box(row.get("bbox")), str):
             broken[row["image_id"]].append((box, spot, f"bbox {row.get('bbox')}"[:80]))

@@ -1,4 +1,4 @@
-"""Every kind of fault of a data set by a stable id: how grave it is and what to do about it.
+"""The formats, and every kind of fault of a data set by a stable id: how grave it is and what to do about it.
 
 A `fault` keeps a picture out of an import; a `warning` is repaired there or left to the reader's judgement; an `info`
 is worth knowing.
@@ -7,6 +7,7 @@ is worth knowing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 Severity = Literal["fault", "warning", "info"]
@@ -73,6 +74,16 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "manifest-licence": ("fault", "state the licence, or that it is unknown and who said so"),
     "manifest-checksum": ("fault", "fetch the data again, or import anew when the change was meant"),
 }
+
+
+class Format(StrEnum):
+    """What labelled pictures come in."""
+
+    yolo = "yolo"
+    coco = "coco"
+    voc = "voc"
+    label_studio = "label-studio"
+    cvat = "cvat"
 
 
 @dataclass(frozen=True, slots=True)

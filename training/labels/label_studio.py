@@ -76,13 +76,16 @@ def _reference(task: dict[str, Any]) -> str:
 def _results(task: dict[str, Any], spot: str, name: str) -> tuple[list[dict[str, Any]] | None, list[LabelFault]]:
     """The regions of a task, None when nobody labelled it."""
     if isinstance(task.get("data"), dict):
-        annotations = task.get("annotations") or task.get("completions") or []
-        valid = [a for a in annotations if isinstance(a, dict) and not a.get("was_cancelled")]
+        valid = [
+            a
+            for a in _list(task.get("annotations") or task.get("completions"))
+            if isinstance(a, dict) and not a.get("was_cancelled")
+        ]
         if not valid:
             return None, []
         valid.sort(key=lambda a: str(a.get("updated_at") or a.get("created_at") or ""))
         faults = [LabelFault("annotations-several", spot, f"{len(valid)} annotations", name)] if len(valid) > 1 else []
-        return [row for row in valid[-1].get("result") or [] if isinstance(row, dict)], faults
+        return [row for row in _list(valid[-1].get("result")) if isinstance(row, dict)], faults
     regions = [
         row
         for value in task.values()
@@ -92,6 +95,10 @@ def _results(task: dict[str, Any], spot: str, name: str) -> tuple[list[dict[str,
     ]
     labelled = regions or "annotation_id" in task or "annotator" in task
     return [{**row, "value": row, "type": _kind(row)} for row in regions] if labelled else None, []
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _kind(value: dict[str, Any]) -> str:

@@ -6,30 +6,19 @@ import csv
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from training.errors import DatasetError
 from training.labels.coco import coco_files, read_coco_set
 from training.labels.cvat import cvat_files, read_cvat_set
-from training.labels.kinds import LabelFault
+from training.labels.kinds import Format, LabelFault
 from training.labels.label_studio import label_studio_files, read_label_studio_set
 from training.labels.values import SPLITS, LabelledBox, LabelSet, split_of
 from training.labels.voc import read_voc_set
 from training.labels.yolo import YoloFolder, describe, read_yolo_set
 from training.sources import GROUPS, REGIONS, read_extra
 from vision.taxonomy import CLASS_IDS, CLASSES
-
-
-class Format(StrEnum):
-    """What labelled pictures come in."""
-
-    yolo = "yolo"
-    coco = "coco"
-    voc = "voc"
-    label_studio = "label-studio"
-    cvat = "cvat"
 
 
 @dataclass(frozen=True, slots=True)
