@@ -1,4 +1,4 @@
-"""Followed things as problems to solve: which of their boxes to use, where to start, and which of them are one thing."""
+"""Followed things as problems to solve: which boxes to use, where to start, and which of them are one thing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from vision.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of
 ASPECT_RANGE, ASPECT_BEARING = 0.15, np.radians(10.0)
 PER_ASPECT, ASPECT_S = 3, 5.0
 _STEP_MPS = 1.0
+FARTHEST_JOIN_M = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """t followed things. `label` (n,): the thing of each box, −1 for none; `rows`: the boxes to solve with; `names`:
-    the class with the most score; `group`, `boxes` (t,): its kindred group, and how many boxes it has; `place` (t, 2) and `path_yaw` (t,): rough place and the vehicle's direction when
-    nearest, radians anticlockwise from east; `drift` (t, 4): place and velocity if it moves evenly."""
+    the class with the most score; `group`, `boxes` (t,): its kindred group, and how many boxes it has; `place` (t, 2)
+    and `path_yaw` (t,): rough place and the vehicle's direction when nearest, radians anticlockwise from east; `drift`
+    (t, 4): place and velocity if it moves evenly."""
 
     label: IntArray
     rows: BoxRows
@@ -188,7 +190,10 @@ def merged(
         row_of[label[row]][int(seen.frame[row])] = int(row)
     away = things[:, None, :2] - things[None, :, :2]
     distance = np.linalg.norm(away, axis=2)
+    # Near means within reach of the footprints, and of the worse one's error up to a limit.
+    error = np.minimum(np.sqrt(np.trace(covariance, axis1=1, axis2=2)), FARTHEST_JOIN_M)
     cap = 0.8 + 0.4 * np.exp((things[:, None, LENGTH] + things[None, :, LENGTH]) / 2)
+    cap += np.maximum(error[:, None], error[None, :])
     i, j = np.nonzero(np.triu((distance < cap) & (groups[:, None] == groups) & allowed[:, None] & allowed, 1))
     if not len(i):
         return label

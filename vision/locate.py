@@ -20,6 +20,8 @@ from vision.track import Poses, Track
 # A frame whose heading is known worse than this can't say where anything is.
 WORST_HEADING_DEG = 25.0
 MOST_EVIDENCE = 5
+# A thing whose place is known worse than this is no sighting: no case could be opened or joined by it.
+WORST_RADIUS_M = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,12 @@ def locate(
     if not len(seen):
         return Located((), looks, tuple(notes))
     things = standing_things(seen, track, poses, camera)
-    return Located(tuple(_sightings(things, seen, ordered, track, classes)), looks, tuple(notes))
+    sightings = _sightings(things, seen, ordered, track, classes)
+    placed = tuple(s for s in sightings if s.error_radius_m <= WORST_RADIUS_M)
+    if len(placed) < len(sightings):
+        vague = len(sightings) - len(placed)
+        notes.append(f"{vague} thing{'s' if vague > 1 else ''} left out: placed to worse than {WORST_RADIUS_M:g} m.")
+    return Located(placed, looks, tuple(notes))
 
 
 def _posed(ordered: list[FrameDetections], track: Track) -> tuple[list[FrameDetections], Poses, list[str]]:

@@ -65,6 +65,8 @@ def standing_things(seen: Observations, track: Track, poses: Poses, camera: Came
     ground = ground_of(track, seen.time_s, seen.lens_m, camera)
     label, odds = follow(seen, spots, camera)
     label = compact(np.where(odds[label] > LEAST_ODDS, label, -1))
+    if label.max() < 0:
+        return _nothing(seen)
 
     candidates = gather(seen, spots, label, shake_px, camera)
     judged = judge(candidates, raw, camera, *_of(ALONE_SURVEYED if track.surveyed else ALONE_SMOOTHED))
@@ -81,8 +83,14 @@ def standing_things(seen: Observations, track: Track, poses: Poses, camera: Came
     candidates = gather(seen, spots, label, shake_px, camera)
     judged = judge(candidates, joint.frames, camera, *_of(AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED))
     stands = standing(candidates, judged)
-    joint = _together(candidates, judged, stands, raw, ground, camera, after=joint)
+    if not stands.any():
+        return _nothing(seen)
+    joint = _together(candidates, judged, stands, raw, ground, camera, last=True)
     return _once(seen, candidates, stands, joint)
+
+
+def _nothing(seen: Observations) -> StandingThings:
+    return StandingThings([], np.zeros((0, 9)), np.zeros((0, 5, 5)), np.full(len(seen), -1))
 
 
 def _of(trust: Trust) -> tuple[FloatArray, float]:
@@ -117,7 +125,7 @@ def _together(
     camera: Camera,
     *,
     sort_motion: bool = False,
-    after: Together | None = None,
+    last: bool = False,
 ) -> Together:
     numbers = np.cumsum(chosen) - 1
     rows = candidates.rows.where(chosen[candidates.rows.thing])
@@ -125,9 +133,7 @@ def _together(
     moves = (judged.moving > 0)[:, None] & sort_motion
     start = np.where(moves, judged.motion.things, judged.still.things)[chosen]
     prior = judged.prior.where(chosen)
-    return solve_together(
-        rows, start, prior, frames, ground, camera, sort_motion=sort_motion, covariances=after is not None, after=after
-    )
+    return solve_together(rows, start, prior, frames, ground, camera, sort_motion=sort_motion, covariances=last)
 
 
 def _once(seen: Observations, candidates: Candidates, stands: BoolArray, joint: Together) -> StandingThings:

@@ -52,13 +52,11 @@ _KEPT = 5  # east, north, yaw, log length, log width
 @dataclass(frozen=True, slots=True, eq=False)
 class Together:
     """The joint solution: cuboids (t, 9), the frames as corrected, and `covariance` (t, 5, 5) of east, north, yaw,
-    log length and log width of each thing (zero where it was not asked for); `corrections`: all of tilt, path and camera,
-    for a later solution to start from."""
+    log length and log width of each thing (zero where it was not asked for)."""
 
     things: FloatArray
     frames: FrameStates
     covariance: FloatArray
-    corrections: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,21 +157,19 @@ def solve_together(
     *,
     sort_motion: bool = False,
     covariances: bool = True,
-    after: Together | None = None,
 ) -> Together:
     """Solve all of `start` (t, 9) at once; `frames` are the uncorrected ones.
 
     With `sort_motion` some of the things may move: each may have an even motion at a bounded price (Cauchy's loss on
     speed, graduated from loose to tight: Yang et al., Graduated Non-Convexity, RA-L 2020), so that those that stand
-    agree on the path and those that move don't bend it. `after`: an earlier solution over the same frames to start from.
+    agree on the path and those that move don't bend it.
     """
     count = len(start)
     layout = _Layout(ground, count)
     columns = layout.columns(rows)
     thing_weight = 1 / prior.sigma**2
     anchor = np.concatenate([prior.mean.ravel(), np.zeros(layout.size - count * PER_THING)])
-    corrections = np.zeros(layout.size - layout.tilt) if after is None else after.corrections
-    state = np.concatenate([start.ravel(), corrections])
+    state = np.concatenate([start.ravel(), np.zeros(layout.size - count * PER_THING)])
     slow = SPEED_SIGMAS[0] if sort_motion else 0.0
 
     def normal(at: FloatArray) -> tuple[float, csc_array, FloatArray]:
@@ -226,7 +222,7 @@ def solve_together(
         if settled and (not sort_motion or slow <= SPEED_SIGMAS[1]):
             break
     covariance = _covariances(matrix, count) if covariances else np.zeros((count, _KEPT, _KEPT))
-    return Together(layout.things(state), layout.frames(state, frames), covariance, state[layout.tilt :])
+    return Together(layout.things(state), layout.frames(state, frames), covariance)
 
 
 def _covariances(matrix: csc_array, count: int) -> FloatArray:
