@@ -9,7 +9,7 @@ import numpy as np
 from vision.association import Spots
 from vision.boxes import iou
 from vision.camera import Camera
-from vision.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows
+from vision.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows, linearise
 from vision.geo import FloatArray
 from vision.observations import BoolArray, IntArray, Observations
 from vision.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of, solve_each
@@ -19,6 +19,8 @@ ASPECT_RANGE, ASPECT_BEARING = 0.15, np.radians(10.0)
 PER_ASPECT, ASPECT_S = 3, 5.0
 _STEP_MPS = 1.0
 FARTHEST_JOIN_M = 3.0
+# Edges this many sigmas off on average are another thing's; a stray is looked for at things this near to the lens.
+STRAY, STRAY_RANGE_M = 5.0, 60.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,17 +174,19 @@ def merged(
     seen: Observations,
     label: IntArray,
     groups: IntArray,
+    names: list[str],
     things: FloatArray,
     covariance: FloatArray,
     allowed: BoolArray,
 ) -> IntArray:
     """Labels with those candidates joined that are one thing seen twice: near for their errors, and never side by side.
 
-    `groups`, `allowed` (t,): kindred group, and which may be joined; `things` (t, ≥ 2), `covariance` (t, 2, 2).
+    `groups`, `names`, `allowed` (t,): kindred group, class, and which may be joined; `things` (t, 9), `covariance`
+    (t, 2, 2) of east and north.
     """
     count = len(things)
     if count < 2:
-        return label
+        return compact(label)
     frames_of = [set() for _ in range(count)]
     row_of: list[dict[int, int]] = [{} for _ in range(count)]
     for row in np.flatnonzero(label >= 0):
@@ -190,13 +194,14 @@ def merged(
         row_of[label[row]][int(seen.frame[row])] = int(row)
     away = things[:, None, :2] - things[None, :, :2]
     distance = np.linalg.norm(away, axis=2)
-    # Near means within reach of the footprints, and of the worse one's error up to a limit.
+    # Near means within reach of the footprints and, for one and the same class, of the worse one's error.
     error = np.minimum(np.sqrt(np.trace(covariance, axis1=1, axis2=2)), FARTHEST_JOIN_M)
+    same = np.array(names)[:, None] == np.array(names)[None, :]
     cap = 0.8 + 0.4 * np.exp((things[:, None, LENGTH] + things[None, :, LENGTH]) / 2)
-    cap += np.maximum(error[:, None], error[None, :])
+    cap += same * np.maximum(error[:, None], error[None, :])
     i, j = np.nonzero(np.triu((distance < cap) & (groups[:, None] == groups) & allowed[:, None] & allowed, 1))
     if not len(i):
-        return label
+        return compact(label)
     both = covariance[i] + covariance[j] + np.eye(2) * 0.2**2
     gap = np.einsum("ni,nij,nj->n", away[i, j], np.linalg.inv(both), away[i, j])
     parent = np.arange(count)
@@ -217,6 +222,57 @@ def merged(
         members[a] += members[b]
     joined = np.where(label >= 0, parent[np.maximum(label, 0)], -1)
     return compact(joined)
+
+
+def resorted(
+    seen: Observations,
+    label: IntArray,
+    solved: IntArray,
+    things: FloatArray,
+    frames: FrameStates,
+    camera: Camera,
+) -> IntArray:
+    """Labels in which a box that its standing thing can't show goes to one of its kind that can, or to none.
+
+    `solved` (s,): the labels that `things` (s, 9) belong to. Following takes a neighbour's box now and then, in rows of
+    equal things and where frames are far apart.
+    """
+    index = np.full(int(label.max()) + 2, -1)
+    index[solved] = np.arange(len(solved))
+    mine = np.flatnonzero(index[label] >= 0)
+    if not len(mine):
+        return label
+    off = _misfits(seen, mine, index[label[mine]], things, frames, camera)
+    strays = mine[off > STRAY]
+    label = label.copy()
+    label[strays] = -1
+    group = np.zeros(len(solved), dtype=np.int64)
+    group[index[label[mine[off <= STRAY]]]] = seen.group[mine[off <= STRAY]]
+    # Every stray against every thing of its kind that is not already seen in that frame.
+    far = np.linalg.norm(things[None, :, :2] - seen.lens_m[seen.frame[strays]][:, None], axis=2)
+    taken = np.zeros((len(frames.heading), len(solved)), dtype=bool)
+    held = np.flatnonzero((label >= 0) & (index[label] >= 0))
+    taken[seen.frame[held], index[label[held]]] = True
+    fits = (seen.group[strays][:, None] == group) & (far < STRAY_RANGE_M) & ~taken[seen.frame[strays]]
+    which, thing = np.nonzero(fits)
+    if len(which):
+        cost = _misfits(seen, strays[which], thing, things, frames, camera)
+        for p in np.lexsort((thing, which, cost)):
+            row, frame = strays[which[p]], seen.frame[strays[which[p]]]
+            if cost[p] < STRAY / 2 and label[row] < 0 and not taken[frame, thing[p]]:
+                label[row], taken[frame, thing[p]] = solved[thing[p]], True
+    return label
+
+
+def _misfits(
+    seen: Observations, rows: IntArray, thing: IntArray, things: FloatArray, frames: FrameStates, camera: Camera
+) -> FloatArray:
+    """How many sigmas (n,) the edges of boxes are off from what standing things would show: the mean of four."""
+    boxes = box_rows(seen, rows, thing, np.ones(len(rows), dtype=np.int64), 0.0, camera)
+    still = things.copy()
+    still[:, V_EAST:] = 0.0
+    off, _, _ = linearise(boxes, still, frames, camera)
+    return np.asarray(np.minimum(np.abs(off), 20.0).mean(axis=1))
 
 
 def compact(label: IntArray) -> IntArray:

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from vision.association import Spots, follow
 from vision.camera import Camera
-from vision.candidates import Candidates, Judged, compact, gather, judge, merged
+from vision.candidates import Candidates, Judged, compact, gather, judge, merged, resorted
 from vision.cuboid import FrameStates
 from vision.geo import FloatArray
 from vision.observations import BoolArray, IntArray, Observations
@@ -78,7 +78,9 @@ def standing_things(seen: Observations, track: Track, poses: Poses, camera: Came
     places = judged.still.things.copy()
     places[chosen] = joint.things
     covariance = np.linalg.inv(judged.still.information)[:, :2, :2]
-    label = merged(seen, label, candidates.group, places, covariance, stands)
+    sure = stands[chosen]
+    label = resorted(seen, label, np.flatnonzero(chosen)[sure], joint.things[sure], joint.frames, camera)
+    label = merged(seen, label, candidates.group, candidates.names, places, covariance, stands)
 
     candidates = gather(seen, spots, label, shake_px, camera)
     judged = judge(candidates, joint.frames, camera, *_of(AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED))
@@ -141,9 +143,9 @@ def _once(seen: Observations, candidates: Candidates, stands: BoolArray, joint: 
     numbers = np.cumsum(stands) - 1
     label = np.where((candidates.label >= 0) & stands[candidates.label], numbers[candidates.label], -1)
     kept = np.flatnonzero(stands)
-    joined = merged(
-        seen, label, candidates.group[kept], joint.things, joint.covariance[:, :2, :2], np.ones(len(kept), dtype=bool)
-    )
+    names = [candidates.names[i] for i in kept]
+    every = np.ones(len(kept), dtype=bool)
+    joined = merged(seen, label, candidates.group[kept], names, joint.things, joint.covariance[:, :2, :2], every)
     boxes = np.bincount(label[label >= 0], minlength=len(kept))
     best: dict[int, int] = {}
     for thing in range(len(kept)):
@@ -151,6 +153,4 @@ def _once(seen: Observations, candidates: Candidates, stands: BoolArray, joint: 
         if whole not in best or boxes[thing] > boxes[best[whole]]:
             best[whole] = thing
     order = [best[whole] for whole in range(len(best))]
-    return StandingThings(
-        [candidates.names[kept[i]] for i in order], joint.things[order], joint.covariance[order], joined
-    )
+    return StandingThings([names[i] for i in order], joint.things[order], joint.covariance[order], joined)
