@@ -18,7 +18,7 @@ from vision.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of
 ASPECT_RANGE, ASPECT_BEARING = 0.15, np.radians(10.0)
 PER_ASPECT, ASPECT_S = 3, 5.0
 _STEP_MPS = 1.0
-FARTHEST_JOIN_M = 3.0
+FARTHEST_JOIN_M, SPLINTER = 3.0, 2
 # Edges this many sigmas off on average are another thing's; a stray is looked for at things this near to the lens.
 STRAY, STRAY_RANGE_M = 5.0, 60.0
 
@@ -194,11 +194,13 @@ def merged(
         row_of[label[row]][int(seen.frame[row])] = int(row)
     away = things[:, None, :2] - things[None, :, :2]
     distance = np.linalg.norm(away, axis=2)
-    # Near means within reach of the footprints and, for one and the same class, of the worse one's error.
-    error = np.minimum(np.sqrt(np.trace(covariance, axis1=1, axis2=2)), FARTHEST_JOIN_M)
+    # Near means footprints that overlap; for one and the same class also within reach, and for a splinter of a box or
+    # two within its error.
+    splinter = np.array([len(rows) for rows in row_of]) <= SPLINTER
+    error = np.where(splinter, np.minimum(np.sqrt(np.trace(covariance, axis1=1, axis2=2)), FARTHEST_JOIN_M), 0.0)
     same = np.array(names)[:, None] == np.array(names)[None, :]
-    cap = 0.8 + 0.4 * np.exp((things[:, None, LENGTH] + things[None, :, LENGTH]) / 2)
-    cap += same * np.maximum(error[:, None], error[None, :])
+    length = np.exp((things[:, None, LENGTH] + things[None, :, LENGTH]) / 2)
+    cap = 0.3 + 0.3 * length + same * (0.5 + 0.1 * length + np.maximum(error[:, None], error[None, :]))
     i, j = np.nonzero(np.triu((distance < cap) & (groups[:, None] == groups) & allowed[:, None] & allowed, 1))
     if not len(i):
         return compact(label)
