@@ -31,7 +31,7 @@ def fractal(rng: np.random.Generator, size: int, low: int, high: int, slope: flo
 def cracks(rng: np.random.Generator, size: int, cells: int) -> Array:
     """Lines between the cells of scattered points, 1 on a line, seamless, (size, size)."""
     points = rng.uniform(0, 1, (cells, 2))
-    points = np.concatenate([points + [i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    points = np.concatenate([points + np.array([i, j]) for i in (-1, 0, 1) for j in (-1, 0, 1)])
     wobble = np.stack([fractal(rng, size, 4, 60, 1.2), fractal(rng, size, 4, 60, 1.2)], axis=-1) - 0.5
     grid = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1) / size + 0.12 * wobble
     first = np.full((size, size), 9.0)

@@ -19,7 +19,12 @@ def bin_colour(kit: Kit) -> Colour:
 def hollow(w: float, d: float, h: float, taper: float, look: Material) -> Mesh:
     """An open tapered tub: walls outside and inside, and a floor."""
     inner = Material("plain", shade(look.colour, 0.4), None, 0.9, 0.2)
-    out: list[tuple[float, float, float]] = [(-w / 2, -d / 2, 0), (w / 2, -d / 2, 0), (w / 2, d / 2, 0), (-w / 2, d / 2, 0)]
+    out: list[tuple[float, float, float]] = [
+        (-w / 2, -d / 2, 0),
+        (w / 2, -d / 2, 0),
+        (w / 2, d / 2, 0),
+        (-w / 2, d / 2, 0),
+    ]
     up = [(x * taper, y * taper, h) for x, y, _ in out]
     rim = [(x * 0.92, y * 0.92, h) for x, y, _ in up]
     deep = [(x * 0.9, y * 0.9, h * 0.35) for x, y, _ in out]
@@ -36,7 +41,7 @@ def hollow(w: float, d: float, h: float, taper: float, look: Material) -> Mesh:
 
 
 def wheelie(kit: Kit, *, full: bool = False, large: bool | None = None) -> Mesh:
-    """A wheeled bin of 120 or 240 litres, or the four-wheeled 660-litre one; `full`: lid thrown back, waste above the rim."""
+    """A wheeled bin of 120 or 240 litres, or a large one of 660; `full`: lid thrown back, waste above the rim."""
     big = kit.chance(0.18) if large is None else large
     w, d, h = (1.25, 0.78, 1.0) if big else kit.one(((0.58, 0.68, 0.98), (0.48, 0.55, 0.88)))
     look = plastic(bin_colour(kit), 0.45, 0.65)
@@ -58,8 +63,16 @@ def wheelie(kit: Kit, *, full: bool = False, large: bool | None = None) -> Mesh:
     front = -d / 2 / taper - lean * z0 - 0.012
     label = kit.image(bin_label, 0.5, 4)
     if kit.chance(0.8):
-        parts.append(quad((-size / 2, front, z0), (size / 2, front, z0), (size / 2, front - lean * size * 1.3, z0 + size * 1.3),
-                          (-size / 2, front - lean * size * 1.3, z0 + size * 1.3), label, picture=True))  # fmt: skip
+        parts.append(
+            quad(
+                (-size / 2, front, z0),
+                (size / 2, front, z0),
+                (size / 2, front - lean * size * 1.3, z0 + size * 1.3),
+                (-size / 2, front - lean * size * 1.3, z0 + size * 1.3),
+                label,
+                picture=True,
+            )
+        )
     if full and kit.chance(0.55):  # lid thrown back, hanging behind
         lid = box((w * 1.02, 0.05, d), look).tilted(0, kit.between(-0.5, -0.1))
         parts.append(lid.at(0, d / 2 + 0.12, h - d * 0.92))
@@ -109,8 +122,14 @@ def street_bin(kit: Kit, *, full: bool = False) -> Mesh:
     """The two-compartment cabinet of Chinese pavements: posts, a roof, two mouths, coloured doors."""
     w, d, h = kit.between(0.85, 1.15), kit.between(0.35, 0.45), kit.between(0.95, 1.2)
     frame = kit.one((metal((0.45, 0.46, 0.48)), painted(linear(60, 64, 68)), painted(linear(110, 80, 52))))
-    colours = kit.one(((linear(30, 84, 150), linear(80, 84, 88)), (linear(40, 110, 60), linear(80, 84, 88)),
-                       (linear(90, 94, 98), linear(90, 94, 98)), (linear(40, 110, 60), linear(190, 150, 30))))  # fmt: skip
+    colours = kit.one(
+        (
+            (linear(30, 84, 150), linear(80, 84, 88)),
+            (linear(40, 110, 60), linear(80, 84, 88)),
+            (linear(90, 94, 98), linear(90, 94, 98)),
+            (linear(40, 110, 60), linear(190, 150, 30)),
+        )
+    )
     dark = Material("plain", (0.01, 0.01, 0.01), rough=0.9)
     parts = [slab((-w / 2, -d / 2, 0.1), (w / 2, d / 2, h), frame)]
     for x in (-w / 2 - 0.02, w / 2 + 0.02):
@@ -126,8 +145,16 @@ def street_bin(kit: Kit, *, full: bool = False) -> Mesh:
         parts.append(quad((x - w * 0.17, y, h * 0.75), (x + w * 0.17, y, h * 0.75), (x + w * 0.17, y, h * 0.92),
                           (x - w * 0.17, y, h * 0.92), dark))  # fmt: skip
         label = kit.image(bin_label, 0.5, 4)
-        parts.append(quad((x - 0.08, y - 0.01, h * 0.35), (x + 0.08, y - 0.01, h * 0.35), (x + 0.08, y - 0.01, h * 0.55),
-                          (x - 0.08, y - 0.01, h * 0.55), label, picture=True))  # fmt: skip
+        parts.append(
+            quad(
+                (x - 0.08, y - 0.01, h * 0.35),
+                (x + 0.08, y - 0.01, h * 0.35),
+                (x + 0.08, y - 0.01, h * 0.55),
+                (x - 0.08, y - 0.01, h * 0.55),
+                label,
+                picture=True,
+            )
+        )
         if full:
             for _ in range(kit.number(2, 4)):
                 parts.append(piece(kit).at(x + kit.between(-0.12, 0.12), -d / 2 - 0.03, h * kit.between(0.74, 0.86)))
@@ -159,7 +186,9 @@ def surface_lid(w: float, d: float, look: Material) -> Mesh:
     """Two steel flaps that meet as a low ridge."""
     import numpy as np
 
-    points = np.array([[[-w / 2, y * 1.2, z], [w / 2, y * 1.2, z]] for y, z in ((-d / 2, 0.0), (0.0, 0.12), (d / 2, 0.0))])
+    points = np.array(
+        [[[-w / 2, y * 1.2, z], [w / 2, y * 1.2, z]] for y, z in ((-d / 2, 0.0), (0.0, 0.12), (d / 2, 0.0))]
+    )
     return surface(points, look, smooth=False)
 
 
@@ -176,4 +205,10 @@ def overflowing_bin(kit: Kit) -> Mesh:
     style = kit.between(0, 1)
     if style < 0.72:
         return wheelie(kit, full=True)
-    return street_bin(kit, full=True) if style < 0.82 else litter_bin(kit, full=True) if style < 0.92 else skip(kit, full=True)
+    return (
+        street_bin(kit, full=True)
+        if style < 0.82
+        else litter_bin(kit, full=True)
+        if style < 0.92
+        else skip(kit, full=True)
+    )

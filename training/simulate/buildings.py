@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from training.simulate.kit import Kit
 from training.simulate.mesh import Material, Mesh, box, lathe, merge, quad, slab, tube
-from training.simulate.palette import concrete, facade, glass, linear, metal, painted, pick, plastic, shade, vivid
-from training.simulate.palette import WALL
+from training.simulate.palette import WALL, concrete, facade, glass, linear, metal, painted, pick, plastic, shade, vivid
 from training.simulate.structures import awning, corrugated
 from training.simulate.textures import poster, sign
 
@@ -33,7 +32,9 @@ def rect(x1: float, x2: float, z1: float, z2: float, y: float, look: Material, *
     return quad((x1, y, z1), (x2, y, z1), (x2, y, z2), (x1, y, z2), look, picture=picture)
 
 
-def pierced(width: float, low: float, high: float, openings: list[Opening], look: Material, recess: float) -> list[Mesh]:
+def pierced(
+    width: float, low: float, high: float, openings: list[Opening], look: Material, recess: float
+) -> list[Mesh]:
     """A band of wall with openings side by side, and their reveals; texture runs in metres over the whole wall."""
     parts, x = [], 0.0
 
@@ -95,7 +96,9 @@ def cage(kit: Kit, at: Opening) -> list[Mesh]:
 def conditioner(kit: Kit) -> Mesh:
     """The outside unit of an air conditioner on brackets."""
     white = plastic((0.62, 0.62, 0.58), 0.5, 0.7)
-    fan = lathe([(0.23, 0.0), (1e-4, 0.01)], Material("plain", (0.06, 0.06, 0.06), (0.15, 0.15, 0.15), 0.7, 0.03), sides=18)
+    fan = lathe(
+        [(0.23, 0.0), (1e-4, 0.01)], Material("plain", (0.06, 0.06, 0.06), (0.15, 0.15, 0.15), 0.7, 0.03), sides=18
+    )
     return merge([slab((-0.42, -0.42, 0), (0.42, -0.1, 0.6), white), fan.tilted(0, 1.5708).at(-0.1, -0.424, 0.3),
                   *[slab((x - 0.02, -0.4, -0.08), (x + 0.02, 0, 0), metal()) for x in (-0.3, 0.3)]])  # fmt: skip
 
@@ -109,10 +112,23 @@ def projecting_sign(kit: Kit) -> Mesh:
         r = reach / 2
         disc = merge([lathe([(r, -t / 2), (r, t / 2)], metal(), sides=24)])
         rim = disc.tilted(1.5708, 0).at(0, -off - r, r)
-        faces = [quad((s * t / 2, -off - r - s * r * 0.7, 0.3 * r), (s * t / 2, -off - r + s * r * 0.7, 0.3 * r),
-                      (s * t / 2, -off - r + s * r * 0.7, 1.7 * r), (s * t / 2, -off - r - s * r * 0.7, 1.7 * r), face, picture=True)
-                 for s in (-1, 1)]  # fmt: skip
-        caps = [lathe([(r, 0), (1e-4, 0.001)], painted(vivid(kit.rng)), sides=24).tilted(s * 1.5708, 0).at(s * (t / 2 - 0.002), -off - r, r) for s in (-1, 1)]
+        faces = [
+            quad(
+                (s * t / 2, -off - r - s * r * 0.7, 0.3 * r),
+                (s * t / 2, -off - r + s * r * 0.7, 0.3 * r),
+                (s * t / 2, -off - r + s * r * 0.7, 1.7 * r),
+                (s * t / 2, -off - r - s * r * 0.7, 1.7 * r),
+                face,
+                picture=True,
+            )
+            for s in (-1, 1)
+        ]
+        caps = [
+            lathe([(r, 0), (1e-4, 0.001)], painted(vivid(kit.rng)), sides=24)
+            .tilted(s * 1.5708, 0)
+            .at(s * (t / 2 - 0.002), -off - r, r)
+            for s in (-1, 1)
+        ]
         return merge([rim, *caps, *faces, tube((0, 0, r), (0, -off, r), 0.025, metal())])
     face = kit.board(sign, reach / h)
     body = slab((-t / 2, -off - reach, 0), (t / 2, -off, h), metal((0.4, 0.4, 0.42)))
@@ -139,7 +155,9 @@ def window_advert(kit: Kit, w: float, h: float) -> Mesh:
     return rect(-w / 2, w / 2, 0, h, 0.0, kit.board(poster, w / h), picture=True)
 
 
-def shop(kit: Kit, x1: float, x2: float, height: float, look: Material, adverts: float) -> tuple[list[Mesh], list[Attached], Opening]:
+def shop(
+    kit: Kit, x1: float, x2: float, height: float, look: Material, adverts: float
+) -> tuple[list[Mesh], list[Attached], Opening]:
     """One shopfront between x1 and x2: glass, a door or a shutter; board, awning and posters by chance."""
     top = min(height - 0.75, kit.between(2.4, 2.8))
     at = (x1 + 0.2, x2 - 0.2, 0.02, top)
@@ -154,11 +172,18 @@ def shop(kit: Kit, x1: float, x2: float, height: float, look: Material, adverts:
     elif style < 0.4:  # open: dark inside, goods at the back
         inside = Material("plain", (0.045, 0.04, 0.034), (0.1, 0.085, 0.07), 0.9, 0.5)
         parts.append(rect(a, b, 0, top, recess + 1.6, inside))
-        parts.append(quad((a, recess, 0.01), (b, recess, 0.01), (b, recess + 1.6, 0.01), (a, recess + 1.6, 0.01), concrete(0.3)))
+        parts.append(
+            quad((a, recess, 0.01), (b, recess, 0.01), (b, recess + 1.6, 0.01), (a, recess + 1.6, 0.01), concrete(0.3))
+        )
         for x in (a, b):
-            parts.append(quad((x, recess, 0), (x, recess + 1.6, 0), (x, recess + 1.6, top), (x, recess, top), concrete(0.35)))
+            parts.append(
+                quad((x, recess, 0), (x, recess + 1.6, 0), (x, recess + 1.6, top), (x, recess, top), concrete(0.35))
+            )
         for _ in range(kit.number(2, 6)):
-            goods = box((kit.between(0.3, 0.8), 0.3, kit.between(0.4, 1.8)), Material("plain", vivid(kit.rng), vivid(kit.rng), 0.6, 0.12))
+            goods = box(
+                (kit.between(0.3, 0.8), 0.3, kit.between(0.4, 1.8)),
+                Material("plain", vivid(kit.rng), vivid(kit.rng), 0.6, 0.12),
+            )
             parts.append(goods.at(kit.between(a + 0.4, b - 0.4), recess + 1.35, 0))
     else:
         pane = glass(kit.rng)
@@ -174,13 +199,23 @@ def shop(kit: Kit, x1: float, x2: float, height: float, look: Material, adverts:
                 h = min(h, top - 0.5)
                 x = kit.between(a + w / 2 + 0.05, b - w / 2 - 0.05)
                 if all(abs(x - t.x) > 0.6 * w + 0.5 for t in things):
-                    things.append(Attached("window_advert", window_advert(kit, w, h), x, recess - 0.056, kit.between(0.3, top - h - 0.1)))
+                    things.append(
+                        Attached(
+                            "window_advert",
+                            window_advert(kit, w, h),
+                            x,
+                            recess - 0.056,
+                            kit.between(0.3, top - h - 0.1),
+                        )
+                    )
     mid, w = (x1 + x2) / 2, x2 - x1
     board_h = min(kit.between(0.6, 1.1), height - top - 0.05)
     if kit.chance(0.82):
         things.append(Attached("signboard", signboard(kit, w * kit.between(0.6, 0.97), board_h), mid, 0.0, top + 0.04))
     if kit.chance(0.3):
-        things.append(Attached("awning", awning(kit, w * kit.between(0.8, 1.0)), mid, -0.02, top - kit.between(0.35, 0.5)))
+        things.append(
+            Attached("awning", awning(kit, w * kit.between(0.8, 1.0)), mid, -0.02, top - kit.between(0.35, 0.5))
+        )
     if kit.chance(0.32):
         things.append(Attached("projecting_sign", projecting_sign(kit), x1 + 0.05, 0.0, kit.between(top, height + 0.6)))
     return parts, things, at
@@ -188,7 +223,10 @@ def shop(kit: Kit, x1: float, x2: float, height: float, look: Material, adverts:
 
 def corrugated_shutter(a: float, b: float, top: float, recess: float, kit: Kit) -> Mesh:
     """A roller shutter: level ribs."""
-    look = painted(kit.one(((0.5, 0.51, 0.52), (0.35, 0.36, 0.37), linear(90, 110, 130), linear(190, 186, 176))), kit.between(0, 0.3))
+    look = painted(
+        kit.one(((0.5, 0.51, 0.52), (0.35, 0.36, 0.37), linear(90, 110, 130), linear(190, 186, 176))),
+        kit.between(0, 0.3),
+    )
     ribs = corrugated((0, 0, 0), (top, 0, 0), (0, b - a, 0), look, pitch=0.11)
     verts = ribs.verts.copy()
     x, y, z = verts.T
@@ -223,7 +261,9 @@ def house(kit: Kit, width: float, *, shops: bool, adverts: float = 0.5) -> tuple
         while x + 1.3 < width:
             if abs(x + 0.6 - door_at) < 1.3:
                 low.append((x, x + 1.1, 0.05, 2.25))
-                door = painted(kit.one((linear(110, 70, 44), linear(60, 64, 70), linear(130, 36, 32), linear(50, 84, 70))), 0.1)
+                door = painted(
+                    kit.one((linear(110, 70, 44), linear(60, 64, 70), linear(130, 36, 32), linear(50, 84, 70))), 0.1
+                )
                 parts.append(slab((x, recess - 0.05, 0.05), (x + 1.1, recess, 2.25), door))
                 x += 2.6
                 door_at = -9
@@ -235,7 +275,11 @@ def house(kit: Kit, width: float, *, shops: bool, adverts: float = 0.5) -> tuple
                     parts += cage(kit, at)
                 x += kit.between(2.2, 3.4)
         if kit.chance(0.3):
-            things.append(Attached("awning", awning(kit, kit.between(1.4, 2.6)), kit.between(1.5, max(1.6, width - 1.5)), -0.02, 2.35))
+            things.append(
+                Attached(
+                    "awning", awning(kit, kit.between(1.4, 2.6)), kit.between(1.5, max(1.6, width - 1.5)), -0.02, 2.35
+                )
+            )
     parts += pierced(width, 0, ground, low, base, recess)
     parts.append(slab((0, -0.04, 0), (width, 0.0, 0.02), concrete(0.25)))
     if kit.chance(0.5):
@@ -256,7 +300,9 @@ def house(kit: Kit, width: float, *, shops: bool, adverts: float = 0.5) -> tuple
             if kit.chance(caged):
                 parts += cage(kit, at)
             elif kit.chance(0.25):
-                parts.append(conditioner(kit).at(mid + win_w / 2 + 0.45 if i < bays - 1 else mid, 0, z + kit.between(0.1, 0.3)))
+                parts.append(
+                    conditioner(kit).at(mid + win_w / 2 + 0.45 if i < bays - 1 else mid, 0, z + kit.between(0.1, 0.3))
+                )
         parts += pierced(width, z, z + storey, row, look, recess)
     top = ground + storey * (floors - 1)
     parts.append(rect(0, width, top, height, 0.0, look))

@@ -53,7 +53,9 @@ class Camera:
     mount: Mount = Mount()
 
     @classmethod
-    def wide(cls, width: int, height: int, view_deg: float, above_ground_m: float, mount: Mount | None = None) -> Camera:
+    def wide(
+        cls, width: int, height: int, view_deg: float, above_ground_m: float, mount: Mount | None = None
+    ) -> Camera:
         """A camera that sees `view_deg` across, looking through the middle of its picture."""
         fx = width / 2 / math.tan(math.radians(view_deg) / 2)
         return cls(width, height, fx, (width - 1) / 2, (height - 1) / 2, above_ground_m, mount or Mount())
@@ -87,7 +89,9 @@ class View:
         local = (points - self.lens) @ self.axes
         depth = np.where(np.abs(local[:, 2]) < 1e-9, 1e-9, local[:, 2])
         camera = self.camera
-        pixels = np.stack([local[:, 0] / depth * camera.fx + camera.cx, local[:, 1] / depth * camera.fx + camera.cy], axis=-1)
+        pixels = np.stack(
+            [local[:, 0] / depth * camera.fx + camera.cx, local[:, 1] / depth * camera.fx + camera.cy], axis=-1
+        )
         return pixels, local[:, 2]
 
     def blender_matrix(self) -> Array:

@@ -9,13 +9,17 @@ import typer
 
 from vision.errors import UsageError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draw streets with known truth: training pictures and patrols.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Draw streets with known truth: training pictures and patrols."
+)
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder to write; what is there already is kept.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed draws the same streets.")]
 Size = Annotated[str, typer.Option(help="Width x height in pixels.")]
 Samples = Annotated[int, typer.Option(min=1, help="Rays per pixel; the pictures are denoised.")]
-RendererPath = Annotated[str | None, typer.Option("--renderer", help="A Python that has bpy; default: this one, else $JIEJING_RENDERER.")]
+RendererPath = Annotated[
+    str | None, typer.Option("--renderer", help="A Python that has bpy; default: this one, else $JIEJING_RENDERER.")
+]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of the renderer.")]
 
 
@@ -46,7 +50,9 @@ def pictures(
     job = PictureJob(count, parse_size(size), samples, seed)
     with Progress() as bar:
         task = bar.add_task("pictures", total=count)
-        drawn = make_pictures(job, out, renderer=renderer, threads=threads, report=lambda done, _: bar.update(task, completed=done))
+        drawn = make_pictures(
+            job, out, renderer=renderer, threads=threads, report=lambda done, _: bar.update(task, completed=done)
+        )
     typer.echo(f"{drawn} pictures drawn, {count} in {out}")
 
 
@@ -55,11 +61,15 @@ def patrol(
     out: Out,
     seed: Seed = 1,
     frames: Annotated[int, typer.Option(min=2, help="Frames in each pass.")] = 32,
-    passes: Annotated[int, typer.Option(min=1, max=2, help="The second pass comes after half of the things were cleaned away.")] = 2,
+    passes: Annotated[
+        int, typer.Option(min=1, max=2, help="The second pass comes after half of the things were cleaned away.")
+    ] = 2,
     size: Size = "960x720",
     spacing: Annotated[float, typer.Option(help="Metres from frame to frame.")] = 1.8,
     samples: Samples = 16,
-    no_render: Annotated[bool, typer.Option("--no-render", help="No pictures: detections.csv from the truth, with misses and jitter.")] = False,
+    no_render: Annotated[
+        bool, typer.Option("--no-render", help="No pictures: detections.csv from the truth, with misses and jitter.")
+    ] = False,
     flat: Annotated[bool, typer.Option("--flat", help="Flat painted pictures, without Blender.")] = False,
     renderer: RendererPath = None,
     threads: Threads = 1,
@@ -75,5 +85,7 @@ def patrol(
     job = PatrolJob(seed, frames, passes, parse_size(size), spacing, samples=drawn_with)
     with Progress() as bar:
         task = bar.add_task("frames", total=frames * passes)
-        drawn = make_patrol(job, out, renderer=renderer, threads=threads, report=lambda done, _: bar.update(task, completed=done))
+        drawn = make_patrol(
+            job, out, renderer=renderer, threads=threads, report=lambda done, _: bar.update(task, completed=done)
+        )
     typer.echo(f"{drawn} frames drawn, patrol in {out}")

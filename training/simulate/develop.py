@@ -77,7 +77,9 @@ def smear(rgb: npt.NDArray[np.float32], motion: Array) -> npt.NDArray[np.float32
     total = np.zeros_like(rgb)
     for t in np.linspace(-0.5, 0.5, steps):
         shift = (motion * t).astype(np.float32)
-        total += cv2.remap(rgb, cols - shift[..., 0], rows - shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        total += cv2.remap(
+            rgb, cols - shift[..., 0], rows - shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
     return np.asarray(total / steps)
 
 
@@ -95,7 +97,11 @@ def develop(drawing: Drawing, view: View, haze_m: float, exposure: Exposure, rng
     # The meter: mostly the lower half, and never fooled by a bright sky alone.
     weight = np.where(np.arange(light.shape[0]) > 0.4 * light.shape[0], 2.0, 1.0)[:, None]
     level = math.exp(float((np.log(light + 1e-3) * weight).sum() / (weight.sum() * light.shape[1])))
-    rgb = rgb * (exposure.brightness / max(level, 1e-4)) * np.array([exposure.warmth, 1.0, 1 / exposure.warmth], np.float32)
+    rgb = (
+        rgb
+        * (exposure.brightness / max(level, 1e-4))
+        * np.array([exposure.warmth, 1.0, 1 / exposure.warmth], np.float32)
+    )
     # A filmic shoulder (K. Narkowicz's fit of the ACES curve, 2015), then the sRGB curve.
     rgb = rgb * 0.75
     rgb = np.clip(rgb * (2.51 * rgb + 0.03) / (rgb * (2.43 * rgb + 0.59) + 0.14), 0, 1)
@@ -107,12 +113,16 @@ def develop(drawing: Drawing, view: View, haze_m: float, exposure: Exposure, rng
     far = np.hypot(np.linspace(-1, 1, width)[None, :], np.linspace(-1, 1, height)[:, None])[..., None] / math.sqrt(2)
     rgb = rgb * (1 - 0.18 * far**2)
     if exposure.noise > 0.3:
-        grain = rng.normal(0, exposure.noise / 255, (*light.shape, 1)) + rng.normal(0, 0.5 * exposure.noise / 255, rgb.shape)
+        grain = rng.normal(0, exposure.noise / 255, (*light.shape, 1)) + rng.normal(
+            0, 0.5 * exposure.noise / 255, rgb.shape
+        )
         rgb = rgb + grain * (1.3 - np.clip(rgb, 0, 1))
     return np.asarray(np.rint(np.clip(rgb, 0, 1) * 255), np.uint8)
 
 
-def encode(picture: Rgb8, quality: int, *, taken_at: datetime | None = None, place: tuple[float, float, float] | None = None) -> bytes:
+def encode(
+    picture: Rgb8, quality: int, *, taken_at: datetime | None = None, place: tuple[float, float, float] | None = None
+) -> bytes:
     """A JPEG with EXIF time (with offset and milliseconds) and GPS `place` (longitude, latitude, altitude)."""
     exif = Image.Exif()
     if taken_at is not None:

@@ -56,7 +56,7 @@ class Drive:
         street, v = self.scene.street, self.speed_mps
         s = self.start_s + v * time_s - 0.6 * math.cos(time_s * 0.5 + wave[0]) + 0.6 * math.cos(wave[0])
         speed = v + 0.3 * math.sin(time_s * 0.5 + wave[0])
-        d = -0.42 * street.half + 0.2 * math.sin(s / 11 + wave[1]) + 0.08 * math.sin(s / 4 + wave[2])
+        d = -0.24 * street.half + 0.2 * math.sin(s / 11 + wave[1]) + 0.08 * math.sin(s / 4 + wave[2])
         drift = 0.2 / 11 * math.cos(s / 11 + wave[1]) + 0.02 * math.cos(s / 4 + wave[2])
         pitch, roll = ground_tilt(self.scene, s, d)
         # The suspension: small swings at about one and a half cycles a second.
@@ -70,7 +70,9 @@ class Drive:
     def view(self, camera: Camera, time_s: float) -> View:
         """What the camera sees then."""
         p = self.pose(time_s)
-        return mounted(camera, np.array([p.east, p.north, p.up]), rotation(90.0 - p.heading_deg, p.pitch_deg, p.roll_deg))
+        return mounted(
+            camera, np.array([p.east, p.north, p.up]), rotation(90.0 - p.heading_deg, p.pitch_deg, p.roll_deg)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,10 @@ def consumer_csv(drive: Drive, frame: LocalFrame, clock: Clock) -> str:
     times, fixes = consumer_fixes(drive)
     lon, lat = frame.to_lonlat(fixes)
     accuracy = math.hypot(CONSUMER_SIGMA_M, CONSUMER_WHITE_M)
-    rows = [[clock.write(float(t)), f"{b:.8f}", f"{a:.8f}", f"{accuracy:.2f}"] for t, a, b in zip(times, lon, lat, strict=True)]
+    rows = [
+        [clock.write(float(t)), f"{b:.8f}", f"{a:.8f}", f"{accuracy:.2f}"]
+        for t, a, b in zip(times, lon, lat, strict=True)
+    ]
     return to_csv([clock.column, "latitude_deg", "longitude_deg", "accuracy_m"], rows)
 
 
@@ -131,12 +136,27 @@ def rtk_csv(drive: Drive, frame: LocalFrame, clock: Clock) -> str:
         lon, lat = frame.to_lonlat(np.array([p.east + error[0], p.north + error[1]]))
         rows.append(
             [
-                clock.write(float(t)), f"{float(lat):.9f}", f"{float(lon):.9f}", f"{frame.altitude_m + p.up + error[2]:.3f}",
-                f"{(p.heading_deg + rng.normal(0, 0.08)) % 360:.4f}", f"{p.pitch_deg + askew[0] + rng.normal(0, 0.03):.4f}",
-                f"{p.roll_deg + askew[1] + rng.normal(0, 0.03):.4f}", f"{p.speed_mps:.3f}", f"{RTK_SIGMA_M:.2f}",
+                clock.write(float(t)),
+                f"{float(lat):.9f}",
+                f"{float(lon):.9f}",
+                f"{frame.altitude_m + p.up + error[2]:.3f}",
+                f"{(p.heading_deg + rng.normal(0, 0.08)) % 360:.4f}",
+                f"{p.pitch_deg + askew[0] + rng.normal(0, 0.03):.4f}",
+                f"{p.roll_deg + askew[1] + rng.normal(0, 0.03):.4f}",
+                f"{p.speed_mps:.3f}",
+                f"{RTK_SIGMA_M:.2f}",
             ]
-        )  # fmt: skip
-    names = ["latitude_deg", "longitude_deg", "altitude_m", "heading_deg", "pitch_deg", "roll_deg", "speed_mps", "accuracy_m"]
+        )
+    names = [
+        "latitude_deg",
+        "longitude_deg",
+        "altitude_m",
+        "heading_deg",
+        "pitch_deg",
+        "roll_deg",
+        "speed_mps",
+        "accuracy_m",
+    ]
     return to_csv([clock.column, *names], rows)
 
 

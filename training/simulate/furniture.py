@@ -1,4 +1,4 @@
-"""What belongs on a street and must not be reported: trees, poles, bollards, planters, covers, leaves, stains, stones."""
+"""What belongs on a street and must not be reported: trees, poles, bollards, planters, covers, leaves, stains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ import math
 import numpy as np
 
 from training.simulate.kit import Kit
-from training.simulate.mesh import Array, Material, Mesh, ball, blob, box, lathe, merge, polygons, quad, slab, surface, tube
+from training.simulate.mesh import (
+    Array,
+    Material,
+    Mesh,
+    ball,
+    blob,
+    box,
+    lathe,
+    merge,
+    polygons,
+    quad,
+    slab,
+    surface,
+    tube,
+)
 from training.simulate.palette import LEAF, WALL, concrete, linear, metal, painted, pick, shade, vivid
 from training.simulate.textures import poster, sign
 
@@ -34,7 +48,13 @@ def tree(kit: Kit) -> Mesh:
     r = kit.between(0.09, 0.2)
     parts = [tube((0, 0, -0.1), (0, 0, fork), r * 1.15, BARK, end=r * 0.8, sides=10)]
     if kit.chance(0.5):
-        parts.append(lathe([(r * 1.17, 0.0), (r * 1.08, 1.1)], Material("plain", (0.7, 0.7, 0.68), (0.45, 0.44, 0.4), 0.9, 0.15), sides=10))
+        parts.append(
+            lathe(
+                [(r * 1.17, 0.0), (r * 1.08, 1.1)],
+                Material("plain", (0.7, 0.7, 0.68), (0.45, 0.44, 0.4), 0.9, 0.15),
+                sides=10,
+            )
+        )
     colour = pick(kit.rng, LEAF)
     look = Material("foliage", colour, shade(colour, 1.8), 0.6)
     centres = []
@@ -43,8 +63,8 @@ def tree(kit: Kit) -> Mesh:
         tip = (reach * math.cos(angle), reach * math.sin(angle), fork + (h - fork) * kit.between(0.3, 0.85))
         parts.append(tube((0, 0, fork - 0.1), tip, r * 0.55, BARK, end=r * 0.12, sides=6))
         spread = kit.between(0.55, 0.95)
-        centres.append(np.array(tip) + kit.rng.normal(0, 1, (420, 3)) * np.array([spread, spread, spread * 0.65]))
-    parts.append(leaves(kit.rng, np.concatenate(centres), 0.1, look))
+        centres.append(np.array(tip) + kit.rng.normal(0, 1, (560, 3)) * np.array([spread, spread, spread * 0.65]))
+    parts.append(leaves(kit.rng, np.concatenate(centres), 0.075, look))
     return merge(parts)
 
 
@@ -55,8 +75,17 @@ def bush(kit: Kit) -> Mesh:
     size = np.array([kit.between(0.4, 1.2), kit.between(0.3, 0.5), kit.between(0.3, 0.55)])
     raw = kit.rng.normal(size=(700, 3))
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
-    core = ball((float(size[0]) * 0.85, float(size[1]) * 0.85, float(size[2]) * 0.85), Material("plain", shade(colour, 0.4)), sides=10)
-    return merge([core.at(z=float(size[2])), leaves(kit.rng, raw * size * kit.rng.uniform(0.85, 1.05, (700, 1)) + [0, 0, size[2]], 0.05, look)])
+    core = ball(
+        (float(size[0]) * 0.85, float(size[1]) * 0.85, float(size[2]) * 0.85),
+        Material("plain", shade(colour, 0.4)),
+        sides=10,
+    )
+    return merge(
+        [
+            core.at(z=float(size[2])),
+            leaves(kit.rng, raw * size * kit.rng.uniform(0.85, 1.05, (700, 1)) + [0, 0, size[2]], 0.05, look),
+        ]
+    )
 
 
 def lamp_post(kit: Kit) -> Mesh:
@@ -96,7 +125,9 @@ def bollard(kit: Kit) -> Mesh:
     """A post or a stone ball that keeps cars away."""
     if kit.chance(0.35):
         r = kit.between(0.18, 0.25)
-        return ball((r, r, r), Material("plain", (0.35, 0.34, 0.32), (0.25, 0.25, 0.24), 0.7, 0.03), sides=16, rings=10).at(z=r * 0.9)
+        return ball(
+            (r, r, r), Material("plain", (0.35, 0.34, 0.32), (0.25, 0.25, 0.24), 0.7, 0.03), sides=16, rings=10
+        ).at(z=r * 0.9)
     look = kit.one((metal(), painted(linear(200, 170, 30)), concrete(0.35)))
     r, h = kit.between(0.05, 0.11), kit.between(0.6, 0.95)
     parts = [lathe([(r, 0), (r, h), (r * 0.7, h + 0.04), (1e-4, h + 0.05)], look, sides=14)]
@@ -107,7 +138,13 @@ def bollard(kit: Kit) -> Mesh:
 def planter(kit: Kit) -> Mesh:
     """A stone or plastic trough with plants."""
     w, d, h = kit.between(0.5, 1.4), kit.between(0.4, 0.6), kit.between(0.35, 0.6)
-    look = kit.one((concrete(0.38), Material("plain", pick(kit.rng, WALL), rough=0.9), Material("slabs", (0.4, 0.39, 0.37), None, 0.7, 0.3)))
+    look = kit.one(
+        (
+            concrete(0.38),
+            Material("plain", pick(kit.rng, WALL), rough=0.9),
+            Material("slabs", (0.4, 0.39, 0.37), None, 0.7, 0.3),
+        )
+    )
     plants = bush(kit).stretched(w / 2.2, 0.55, 0.6).at(z=h * 0.85)
     return merge([box((w, d, h), look, taper=1.1), plants])
 
@@ -117,7 +154,10 @@ def cover(kit: Kit) -> Mesh:
     iron = Material("plain", (0.06, 0.058, 0.055), (0.03, 0.028, 0.026), 0.6, 0.06, 3.0, 0.4)
     if kit.chance(0.6):
         r = 0.35
-        parts = [lathe([(r, 0.004), (1e-4, 0.006)], iron, sides=28), lathe([(r * 1.12, 0.003), (r, 0.003)], concrete(0.3), sides=28)]
+        parts = [
+            lathe([(r, 0.004), (1e-4, 0.006)], iron, sides=28),
+            lathe([(r * 1.12, 0.003), (r, 0.003)], concrete(0.3), sides=28),
+        ]
         for i in range(-3, 4):
             parts.append(slab((i * 0.09 - 0.012, -0.22, 0.005), (i * 0.09 + 0.012, 0.22, 0.011), iron))
         return merge(parts)
@@ -139,7 +179,7 @@ def spot(kit: Kit, look: Material, size: float, height: float = 0.004) -> Mesh:
 def stain(kit: Kit) -> Mesh:
     """Oil, spilt water, a mended piece of asphalt."""
     dark = kit.between(0.025, 0.06)
-    rough = 0.25 if kit.chance(0.4) else 0.9
+    rough = 0.5 if kit.chance(0.3) else 0.9
     return spot(kit, Material("asphalt", (dark, dark, dark * 0.97), None, rough), kit.between(0.15, 0.9))
 
 
@@ -170,7 +210,11 @@ def stones(kit: Kit) -> Mesh:
     parts = []
     for _ in range(kit.number(1, 7)):
         r = kit.between(0.02, 0.1)
-        parts.append(blob(kit.rng, (r, r * 0.8, r * 0.6), look, sides=8).at(kit.rng.normal(0, 0.4), kit.rng.normal(0, 0.25), 0, yaw=kit.between(0, 6)))
+        parts.append(
+            blob(kit.rng, (r, r * 0.8, r * 0.6), look, sides=8).at(
+                kit.rng.normal(0, 0.4), kit.rng.normal(0, 0.25), 0, yaw=kit.between(0, 6)
+            )
+        )
     return merge(parts)
 
 
@@ -178,7 +222,9 @@ def weeds(kit: Kit) -> Mesh:
     """Grass that grows from the joint at a wall or kerb."""
     n = kit.number(40, 120)
     base = np.stack([kit.rng.normal(0, 0.25, n), kit.rng.normal(0, 0.06, n), np.zeros(n)], axis=-1)
-    tip = base + np.stack([kit.rng.normal(0, 0.07, n), kit.rng.normal(0, 0.07, n), kit.rng.uniform(0.06, 0.28, n)], axis=-1)
+    tip = base + np.stack(
+        [kit.rng.normal(0, 0.07, n), kit.rng.normal(0, 0.07, n), kit.rng.uniform(0.06, 0.28, n)], axis=-1
+    )
     side = np.stack([kit.rng.normal(0, 0.008, n), kit.rng.normal(0, 0.008, n), np.zeros(n)], axis=-1)
     corners = np.stack([base - side, base + side, tip, tip], axis=1).reshape(-1, 3)
     faces = np.arange(4 * n, dtype=np.int32).reshape(n, 4)
@@ -191,7 +237,10 @@ def cabinet(kit: Kit) -> Mesh:
     """A switch cabinet."""
     w, d, h = kit.between(0.6, 1.3), kit.between(0.35, 0.5), kit.between(0.9, 1.5)
     look = painted(kit.one((linear(150, 154, 150), linear(80, 110, 90), linear(190, 190, 180))), kit.between(0, 0.3))
-    parts = [slab((-w / 2, -d / 2, 0.12), (w / 2, d / 2, h), look), slab((-w / 2 - 0.04, -d / 2 - 0.04, 0), (w / 2 + 0.04, d / 2 + 0.04, 0.12), concrete())]
+    parts = [
+        slab((-w / 2, -d / 2, 0.12), (w / 2, d / 2, h), look),
+        slab((-w / 2 - 0.04, -d / 2 - 0.04, 0), (w / 2 + 0.04, d / 2 + 0.04, 0.12), concrete()),
+    ]
     parts.append(slab((-0.006, -d / 2 - 0.004, 0.15), (0.006, -d / 2, h - 0.03), Material("plain", (0.05, 0.05, 0.05))))
     parts.append(box((w + 0.06, d + 0.06, 0.05), look, taper=0.9).at(z=h))
     return merge(parts)
@@ -211,5 +260,7 @@ def notice_board(kit: Kit) -> Mesh:
     board = kit.board(sign, 1.8)
     parts = [tube((x, 0, 0), (x, 0, 2.1), 0.035, metal()) for x in (-0.85, 0.85)]
     parts.append(slab((-0.85, -0.04, 0.9), (0.85, 0.04, 2.0), painted(vivid(kit.rng))))
-    parts.append(quad((-0.8, -0.045, 0.95), (0.8, -0.045, 0.95), (0.8, -0.045, 1.95), (-0.8, -0.045, 1.95), board, picture=True))
+    parts.append(
+        quad((-0.8, -0.045, 0.95), (0.8, -0.045, 0.95), (0.8, -0.045, 1.95), (-0.8, -0.045, 1.95), board, picture=True)
+    )
     return merge(parts)

@@ -47,7 +47,9 @@ class Kit:
         self.images[name] = make(self.rng)
         return Material("image", image=name, rough=rough)
 
-    def board(self, make: Callable[[np.random.Generator, float], Picture], aspect: float, rough: float = 0.5) -> Material:
+    def board(
+        self, make: Callable[[np.random.Generator, float], Picture], aspect: float, rough: float = 0.5
+    ) -> Material:
         """A material that shows a picture of the given width / height."""
         name = f"{make.__name__}_{len(self.images)}"
         self.images[name] = make(self.rng, aspect)

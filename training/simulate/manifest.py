@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 ORIGIN_TEXT = (
-    "Drawn by this project's own simulator (jiejing simulate patrol). The street is invented: the coordinates lie near Wuxi "
-    "so that tracks look usual, nothing there is claimed, nobody and nothing in it is real."
+    "Drawn by this project's own simulator (jiejing simulate patrol). The street is invented: the coordinates lie "
+    "near Wuxi so that tracks look usual, nothing there is claimed, nobody and nothing in it is real."
 )
 
 

@@ -123,7 +123,7 @@ def box(size: Vec3, look: Material, *, taper: float = 1.0, taper_y: float | None
     low: list[Vec3] = [(-w, -d, 0), (w, -d, 0), (w, d, 0), (-w, d, 0)]
     top: list[Vec3] = [(x * taper, y * ty, h) for x, y, _ in low]
     sides = [quad(low[i], low[(i + 1) % 4], top[(i + 1) % 4], top[i], look) for i in range(4)]
-    return merge([*sides, quad(*top, look), quad(low[3], low[2], low[1], low[0], look)])
+    return merge([*sides, quad(top[0], top[1], top[2], top[3], look), quad(low[3], low[2], low[1], low[0], look)])
 
 
 def slab(a: Vec3, b: Vec3, look: Material) -> Mesh:

@@ -29,7 +29,7 @@ def pick(rng: np.random.Generator, colours: tuple[Colour, ...], spread: float = 
 
 def vivid(rng: np.random.Generator) -> Colour:
     """Any strong colour."""
-    r, g, b = colorsys.hsv_to_rgb(float(rng.uniform()), float(rng.uniform(0.45, 0.95)), float(rng.uniform(0.35, 0.95)))
+    r, g, b = colorsys.hsv_to_rgb(float(rng.uniform()), float(rng.uniform(0.3, 0.85)), float(rng.uniform(0.3, 0.85)))
     return linear(255 * r, 255 * g, 255 * b)
 
 
@@ -94,7 +94,9 @@ def glass(rng: np.random.Generator) -> Material:
 
 def concrete(level: float = 0.3) -> Material:
     """Weathered concrete."""
-    return Material("plain", (level, level * 0.97, level * 0.92), shade((level, level * 0.96, level * 0.9), 0.7), 0.9, 1.2, 1.5)
+    return Material(
+        "plain", (level, level * 0.97, level * 0.92), shade((level, level * 0.96, level * 0.9), 0.7), 0.9, 1.2, 1.5
+    )
 
 
 def bag_film(rng: np.random.Generator) -> Material:

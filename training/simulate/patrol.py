@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,10 @@ class PatrolJob:
             raise UsageError(f"--passes {self.passes} is not 1 or 2")
         if self.frames < 2 or not 0.1 <= self.spacing_m <= 50:
             raise UsageError("a patrol needs at least 2 frames, 0.1 to 50 m apart")
-        if not (64 <= min(self.size_wh) and max(self.size_wh) <= 4096):
-            raise UsageError(f"--size {self.size_wh[0]}x{self.size_wh[1]} is out of range", remedy="give 64x64 to 4096x4096")
+        if not (min(self.size_wh) >= 64 and max(self.size_wh) <= 4096):
+            raise UsageError(
+                f"--size {self.size_wh[0]}x{self.size_wh[1]} is out of range", remedy="give 64x64 to 4096x4096"
+            )
 
     @property
     def step_s(self) -> float:
@@ -66,16 +68,18 @@ def patrol_camera(size_wh: tuple[int, int]) -> Camera:
     return Camera.wide(*size_wh, 68.0, 1.9, Mount(0.9, -0.2, 0.2, -12.0, -3.0, 0.4))
 
 
-def make_patrol(job: PatrolJob, out: Path, *, renderer: str | None = None, threads: int = 1, report: Report | None = None) -> int:
+def make_patrol(
+    job: PatrolJob, out: Path, *, renderer: str | None = None, threads: int = 1, report: Report | None = None
+) -> int:
     """Write one patrol of one or two passes under `out`; returns how many frames were drawn now.
 
     Layout: camera.json, truth.geojson, streets.geojson, truth_boxes.json, manifest.toml, and for each pass a folder
     pass-N with its pictures (or detections.csv when `job.samples` is None), track.csv (1 Hz, a phone's error) and
-    track_rtk.csv (10 Hz, full pose). Frames that are there already are kept. Raises UsageError when `out` holds another patrol.
+    track_rtk.csv (10 Hz, full pose). Frames that are there already are kept. Raises UsageError when `out` holds
+    another patrol.
     """
     out.mkdir(parents=True, exist_ok=True)
-    order = {"seed": job.seed, "frames": job.frames, "size": list(job.size_wh), "spacing_m": job.spacing_m, "samples": job.samples}
-    order["passes"] = job.passes
+    order = {**asdict(job), "size_wh": list(job.size_wh)}
     note = out / "job.json"
     if note.exists() and json.loads(note.read_text()) != order:
         raise UsageError(f"{out} holds another patrol", remedy="choose another folder or repeat its options")
@@ -111,7 +115,13 @@ def make_patrol(job: PatrolJob, out: Path, *, renderer: str | None = None, threa
 
 
 def draw_pass(
-    job: PatrolJob, drive: Drive, camera: Camera, folder: Path, store: dict[str, Any], child: Renderer | None, start: datetime | None
+    job: PatrolJob,
+    drive: Drive,
+    camera: Camera,
+    folder: Path,
+    store: dict[str, Any],
+    child: Renderer | None,
+    start: datetime | None,
 ) -> Iterator[tuple[int, str, list[TruthBox]]]:
     """Draw the missing frames of a pass; yields number, name and the visible things of each."""
     times, fixes = consumer_fixes(drive)
@@ -129,15 +139,24 @@ def draw_pass(
             drawing = child.draw(view, job.samples or 1, number)
             ids, depth = drawing.ids, drawing.depth
             rng = np.random.default_rng([job.seed, drive.which, number])
-            exposure = Exposure(0.2 if drive.which == 1 else 0.17, noise=1.0, soft_px=0.0, shutter_s=0.003, velocity=(0, 0, job.speed_mps))
+            exposure = Exposure(
+                0.2 if drive.which == 1 else 0.17,
+                noise=1.0,
+                soft_px=0.0,
+                shutter_s=0.003,
+                velocity=(0, 0, job.speed_mps),
+            )
             picture: Rgb8 = develop(drawing, view, drive.scene.light_in(drive.which).haze_m, exposure, rng)
         else:
-            ids, depth, picture = paint(drive.scene, view, drive.which)
+            ids, depth, picture = paint(drive.scene, view, drive.which, coloured=start is not None)
         if start is not None:
             east, north = (float(np.interp(time_s, times, fixes[:, axis])) for axis in (0, 1))
             lon, lat = ORIGIN.to_lonlat(np.array([east, north]))
             data = encode(
-                picture, job.quality, taken_at=start + timedelta(seconds=time_s), place=(float(lon), float(lat), ORIGIN.altitude_m)
+                picture,
+                job.quality,
+                taken_at=start + timedelta(seconds=time_s),
+                place=(float(lon), float(lat), ORIGIN.altitude_m),
             )
             write_whole(folder / name, data)
         yield number, name, boxes_of(drive.scene, view, ids, depth)
@@ -173,7 +192,9 @@ def truth(scene: Scene, boxes: dict[str, dict[str, Any]], passes: int) -> dict[s
         if not there:
             continue
         corners = scene.corners(thing)
-        seen_in = {str(p): {"frames": count.get((p, thing.id), 0), "nearest_m": nearest.get((p, thing.id))} for p in there}
+        seen_in = {
+            str(p): {"frames": count.get((p, thing.id), 0), "nearest_m": nearest.get((p, thing.id))} for p in there
+        }
         properties = {
             "id": thing.id,
             "class": thing.class_name,
@@ -220,7 +241,11 @@ def detections_csv(job: PatrolJob, frames: dict[str, Any], which: int) -> str:
             if rng.uniform() < 0.06 + 0.5 * small + 0.4 * (1 - box["visible"]) or box["ignore"]:
                 continue
             edges = np.array([x1, y1, x2, y2]) + rng.normal(0, 2, 4)
-            rows.append(detection_row(name, job, box["class"], float(np.clip(rng.normal(0.75, 0.12), 0.2, 0.99)), edges, (width, height)))
+            rows.append(
+                detection_row(
+                    name, job, box["class"], float(np.clip(rng.normal(0.75, 0.12), 0.2, 0.99)), edges, (width, height)
+                )
+            )
             if rng.uniform() < 0.05:
                 centre, half = rng.uniform([0, height * 0.4], [width, height]), rng.uniform(8, 40, 2)
                 edges = np.concatenate([centre - half, centre + half])
@@ -229,7 +254,9 @@ def detections_csv(job: PatrolJob, frames: dict[str, Any], which: int) -> str:
     return to_csv(["frame", "time_s", "class", "score", "x_min", "y_min", "x_max", "y_max"], [r for r in rows if r])
 
 
-def detection_row(name: str, job: PatrolJob, kind: str, score: float, edges: Any, size_wh: tuple[int, int]) -> list[str]:
+def detection_row(
+    name: str, job: PatrolJob, kind: str, score: float, edges: Any, size_wh: tuple[int, int]
+) -> list[str]:
     """One line of detections.csv, or nothing when the box has no area in the picture. Truth boxes are measured from
     the picture's corner, the file's pixels from the centre of the first one."""
     box = np.clip(edges, 0, [*size_wh, *size_wh]) - 0.5

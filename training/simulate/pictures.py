@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,9 @@ class PictureJob:
     def __post_init__(self) -> None:
         width, height = self.size_wh
         if not (64 <= width <= 4096 and 64 <= height <= 4096):
-            raise UsageError(f"--size {width}x{height} is out of range", remedy="give 64x64 to 4096x4096, such as 640x480")
+            raise UsageError(
+                f"--size {width}x{height} is out of range", remedy="give 64x64 to 4096x4096, such as 640x480"
+            )
         if self.count < 1 or self.samples < 1:
             raise UsageError("--count and --samples must be at least 1")
 
@@ -58,7 +59,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears complete or not at all."""
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(data)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def yolo_lines(boxes: list[TruthBox], size_wh: tuple[int, int]) -> str:
@@ -73,7 +74,9 @@ def yolo_lines(boxes: list[TruthBox], size_wh: tuple[int, int]) -> str:
     return "".join(lines)
 
 
-def make_pictures(job: PictureJob, out: Path, *, renderer: str | None = None, threads: int = 1, report: Report | None = None) -> int:
+def make_pictures(
+    job: PictureJob, out: Path, *, renderer: str | None = None, threads: int = 1, report: Report | None = None
+) -> int:
     """Draw what is still missing under `out` (images/, labels/, truth/, classes.txt); returns how many were drawn.
 
     A picture is done when its truth file is there, which is written last. Raises UsageError when `out` holds
@@ -84,7 +87,10 @@ def make_pictures(job: PictureJob, out: Path, *, renderer: str | None = None, th
     order = {"seed": job.seed, "size": list(job.size_wh)}
     note = out / "job.json"
     if note.exists() and json.loads(note.read_text()) != order:
-        raise UsageError(f"{out} holds pictures of another seed or size", remedy="choose another folder or repeat its --seed and --size")
+        raise UsageError(
+            f"{out} holds pictures of another seed or size",
+            remedy="choose another folder or repeat its --seed and --size",
+        )
     write_whole(note, json.dumps(order).encode())
     write_whole(out / "classes.txt", "\n".join(CLASSES).encode() + b"\n")
     missing = [i for i in range(job.count) if not (out / "truth" / f"{name_of(job.seed, i)}.json").exists()]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from training.simulate import bins, furniture, structures, traffic, waste
+from training.simulate import bins, furniture, sitework, structures, traffic, waste
 from training.simulate.buildings import house, yard_wall
 from training.simulate.kit import Kit
 from training.simulate.mesh import Mesh
@@ -47,7 +48,9 @@ def line_with_facades(kit: Kit, scene: Scene, adverts: float) -> None:
                 mesh, hung = house(kit, width, shops=kit.chance(shops), adverts=adverts)
             start = s if side > 0 else s + width
             # On a slope a facade starts at the lower end of its foot; its own base hides below the ground.
-            low = min(float(street.world(t, side * wall_distance(scene, side))[2]) for t in (s, s + width / 2, s + width))
+            low = min(
+                float(street.world(t, side * wall_distance(scene, side))[2]) for t in (s, s + width / 2, s + width)
+            )
             matrix = street.pose(start, side * wall_distance(scene, side), outward(side))
             # The chord to the other end, so that neighbours meet on a bend.
             ends = street.world(np.array([s, s + width]), side * wall_distance(scene, side))
@@ -67,9 +70,17 @@ def line_with_facades(kit: Kit, scene: Scene, adverts: float) -> None:
 
 
 def stand(
-    kit: Kit, scene: Scene, class_name: str, builder: Builder, place: tuple[float, float], yaw: float, *, lie: bool = False,
-    passes: tuple[int, ...] = (1, 2), margin: float = 0.1,
-) -> bool:  # fmt: skip
+    kit: Kit,
+    scene: Scene,
+    class_name: str,
+    builder: Builder,
+    place: tuple[float, float],
+    yaw: float,
+    *,
+    lie: bool = False,
+    passes: tuple[int, ...] = (1, 2),
+    margin: float = 0.1,
+) -> bool:
     """Build a thing and stand it at (s, d) if the ground is free; returns whether it stands."""
     mesh = builder(kit)
     low, high = mesh.verts.min(axis=0), mesh.verts.max(axis=0)
@@ -102,7 +113,17 @@ def pavement_place(kit: Kit, scene: Scene, zone: str) -> tuple[float, float, int
     return s, side * (street.half + out), side
 
 
-def many(kit: Kit, scene: Scene, count: int, class_name: str, builder: Builder, zone: str, *, turn: float = 0.0, lie: bool = False) -> None:
+def many(
+    kit: Kit,
+    scene: Scene,
+    count: int,
+    class_name: str,
+    builder: Builder,
+    zone: str,
+    *,
+    turn: float = 0.0,
+    lie: bool = False,
+) -> None:
     """Stand up to `count` of a thing in a zone, its back away from the street, turned a little by chance."""
     for _ in range(count):
         for _attempt in range(4):
@@ -130,7 +151,16 @@ def park(kit: Kit, scene: Scene, count: int, builder: Builder, *, across: float,
         yaw = (0.0 if side < 0 else math.pi) + kit.rng.normal(0, 0.02)
         if on_pavement:
             yaw += kit.one((math.pi / 2, math.pi / 3, 0.0))
-        stand(kit, scene, "vehicle", builder, (kit.between(-8, scene.street.length + 10), side * (scene.street.half + out)), yaw, lie=True, margin=0.4)
+        stand(
+            kit,
+            scene,
+            "vehicle",
+            builder,
+            (kit.between(-8, scene.street.length + 10), side * (scene.street.half + out)),
+            yaw,
+            lie=True,
+            margin=0.4,
+        )
 
 
 def bin_row(kit: Kit, scene: Scene, count: int) -> None:
@@ -138,10 +168,14 @@ def bin_row(kit: Kit, scene: Scene, count: int) -> None:
     s, d, side = pavement_place(kit, scene, kit.one(("wall", "wall", "kerbside")))
     for i in range(count):
         full = kit.chance(0.42)
-        builder: Builder = (lambda k: bins.wheelie(k, full=True, large=False)) if full else (lambda k: bins.wheelie(k, large=False))
+        builder: Builder = (
+            (lambda k: bins.wheelie(k, full=True, large=False)) if full else (lambda k: bins.wheelie(k, large=False))
+        )
         back = backed(builder)
         at = (s + i * kit.between(0.72, 0.85), d - side * 0.12)
-        stand(kit, scene, "overflow" if full else "bin", back, at, outward(side) + kit.rng.normal(0, 0.08), margin=-0.15)
+        stand(
+            kit, scene, "overflow" if full else "bin", back, at, outward(side) + kit.rng.normal(0, 0.08), margin=-0.15
+        )
     if kit.chance(0.5):
         stand(kit, scene, "garbage", waste.heap, (s + count * 0.4, d - side * 1.5), outward(side), lie=True)
 
@@ -151,23 +185,67 @@ def litter(kit: Kit, scene: Scene, count: int) -> None:
     for _ in range(count):
         zone = kit.one(("gutter", "gutter", "gutter", "walk", "wall", "road"))
         s, d, side = pavement_place(kit, scene, zone)
-        stand(kit, scene, "garbage", waste.piece, (s, d - side * (0.25 if zone == "wall" else 0)), kit.between(0, 6), lie=True, margin=0.25)
+        stand(
+            kit,
+            scene,
+            "garbage",
+            waste.piece,
+            (s, d - side * (0.25 if zone == "wall" else 0)),
+            kit.between(0, 6),
+            lie=True,
+            margin=0.25,
+        )
 
 
 def distractors(kit: Kit, scene: Scene) -> None:
     """What looks a little like litter and is none."""
     for builder, low, high, zone in (
-        (furniture.fallen_leaves, 1, 6, "gutter"), (furniture.fallen_leaves, 0, 4, "walk"), (furniture.stones, 1, 5, "gutter"),
-        (furniture.stones, 0, 3, "wall"), (furniture.weeds, 2, 8, "gutter"), (furniture.weeds, 1, 6, "wall"),
-    ):  # fmt: skip
+        (furniture.fallen_leaves, 1, 6, "gutter"),
+        (furniture.fallen_leaves, 0, 4, "walk"),
+        (furniture.stones, 1, 5, "gutter"),
+        (furniture.stones, 0, 3, "wall"),
+        (furniture.weeds, 2, 8, "gutter"),
+        (furniture.weeds, 1, 6, "wall"),
+    ):
         for _ in range(kit.number(low, high)):
             s, d, side = pavement_place(kit, scene, zone)
-            scene.add("", builder(kit), scene.street.pose(s, d - side * (0.1 if zone == "wall" else 0), outward(side), lie=True))
+            scene.add(
+                "",
+                builder(kit),
+                scene.street.pose(s, d - side * (0.1 if zone == "wall" else 0), outward(side), lie=True),
+            )
     for builder, low, high in ((furniture.stain, 2, 7), (furniture.patch, 0, 4), (furniture.cover, 1, 4)):
         for i in range(kit.number(low, high)):
             s, d, side = pavement_place(kit, scene, kit.one(("road", "road", "walk")))
             if abs(abs(d) - scene.street.half) > 0.8:
-                scene.add("", builder(kit), scene.street.pose(s, d, kit.between(-0.1, 0.1), lie=True, up=0.001 * (i + 1)))
+                scene.add(
+                    "", builder(kit), scene.street.pose(s, d, kit.between(-0.1, 0.1), lie=True, up=0.001 * (i + 1))
+                )
+
+
+# What a crowded street holds: class, builder, least and most of it, where, how far it may be turned, whether it
+# leans with the ground.
+CROWD: tuple[tuple[str, Builder, int, int, tuple[str, ...], float, bool], ...] = (
+    ("stall", backed(structures.stall), 1, 3, ("wall", "kerbside"), 0.15, False),
+    ("material_pile", backed(sitework.material_pile), 1, 3, ("wall", "kerbside"), 0.2, False),
+    ("material_pile", backed(sitework.tyres), 0, 1, ("wall",), 0.2, False),
+    ("bin", backed(bins.shut_bin), 1, 4, ("wall", "kerbside"), 0.25, False),
+    ("overflow", backed(bins.overflowing_bin), 1, 3, ("wall", "kerbside"), 0.25, False),
+    ("garbage", waste.heap, 1, 3, ("wall", "kerbside", "gutter"), 0.3, True),
+    ("garbage", waste.large, 2, 5, ("wall", "kerbside", "gutter"), 3.0, True),
+    ("garbage", backed(waste.furniture), 0, 1, ("wall",), 0.3, False),
+    ("garbage", partial(waste.scatter, count=4, spread=0.3), 1, 2, ("gutter", "walk"), 0.0, True),
+    ("garbage", partial(waste.scatter, count=10, spread=0.4), 1, 3, ("gutter", "walk"), 0.0, True),
+    ("person", traffic.person, 2, 6, ("walk", "walk", "road"), 3.1, False),
+    ("", furniture.power_pole, 0, 2, ("kerbside",), 0.0, False),
+    ("", backed(furniture.traffic_sign), 0, 2, ("kerbside",), 0.0, False),
+    ("", backed(furniture.bollard), 0, 5, ("kerbside",), 0.0, False),
+    ("", backed(furniture.planter), 0, 3, ("wall",), 0.0, False),
+    ("", backed(furniture.bush), 0, 2, ("wall",), 0.0, False),
+    ("", backed(furniture.cabinet), 0, 1, ("wall",), 0.0, False),
+    ("", backed(furniture.bench), 0, 1, ("walk",), 0.0, False),
+    ("", backed(furniture.notice_board), 0, 1, ("wall",), 0.0, False),
+)
 
 
 def make_scene(seed: int, *, length: float = 34.0, kind: str | None = None) -> Scene:
@@ -178,43 +256,31 @@ def make_scene(seed: int, *, length: float = 34.0, kind: str | None = None) -> S
     scene = Scene(seed, kind, street, (make_light(kit),))
     scene.add("", ground(kit, street, kind), np.eye(4))
     line_with_facades(kit, scene, adverts=0.6)
-    roomy = kind in ("street", "verge")
     many(kit, scene, kit.number(1, 3), "shed", structures.shed, "wall")
-    many(kit, scene, kit.number(1, 2), "hoarding", backed(structures.hoarding), kit.one(("wall", "kerbside")), turn=0.04)
+    many(kit, scene, kit.number(1, 2), "hoarding", backed(sitework.hoarding), kit.one(("wall", "kerbside")), turn=0.04)
     for _ in range(kit.number(1, 2)):
         bin_row(kit, scene, kit.number(2, 5))
-    many(kit, scene, kit.number(1, 3), "stall", backed(structures.stall), kit.one(("wall", "kerbside")), turn=0.15)
-    many(kit, scene, kit.number(1, 3), "material_pile", backed(structures.material_pile), kit.one(("wall", "kerbside")), turn=0.2)
-    if kit.chance(0.25):
-        many(kit, scene, 1, "material_pile", backed(structures.tyres), "wall", turn=0.2)
-    many(kit, scene, kit.number(1, 4), "bin", backed(bins.shut_bin), kit.one(("wall", "kerbside")), turn=0.25)
-    many(kit, scene, kit.number(1, 3), "overflow", backed(bins.overflowing_bin), kit.one(("wall", "kerbside")), turn=0.25)
-    park(kit, scene, kit.number(2, 8) if roomy else kit.number(0, 3), traffic.car, across=1.85)
+    park(kit, scene, kit.number(2, 8) if kind in ("street", "verge") else kit.number(0, 3), traffic.car, across=1.85)
     park(kit, scene, kit.number(1, 6), traffic.scooter, across=0.7, on_pavement=True)
     park(kit, scene, kit.number(0, 1), traffic.tricycle, across=1.1, on_pavement=kit.chance(0.5))
-    many(kit, scene, kit.number(1, 3), "garbage", waste.heap, kit.one(("wall", "kerbside", "gutter")), turn=0.3, lie=True)
-    many(kit, scene, kit.number(2, 5), "garbage", waste.large, kit.one(("wall", "kerbside", "gutter")), turn=3.0, lie=True)
-    many(kit, scene, kit.number(0, 1), "garbage", backed(waste.furniture), "wall", turn=0.3)
-    for _ in range(kit.number(2, 5)):
-        count = kit.number(3, 12)
-        many(kit, scene, 1, "garbage", lambda k, n=count: waste.scatter(k, n, 0.35), kit.one(("gutter", "walk")), lie=True)  # type: ignore[misc]
+    for class_name, builder, least, most, zones, turn, lie in CROWD:
+        many(kit, scene, kit.number(least, most), class_name, builder, kit.one(zones), turn=turn, lie=lie)
     litter(kit, scene, kit.number(10, 30))
-    many(kit, scene, kit.number(2, 6), "person", traffic.person, kit.one(("walk", "walk", "road")), turn=3.1)
     if kind != "alley":
-        trees = [scene.add_mesh(furniture.tree(kit)) for _ in range(2)]
-        gap, side_by_side = kit.between(6, 10), kit.chance(0.8)
-        for i in range(int((street.length + 20) / gap)):
-            for side in (1, -1) if side_by_side else (1,):
-                s = -6 + i * gap
-                if street.pavement[0 if side > 0 else 1] > 1.5 and scene.free(s, side * (street.half + 0.6), 0.5, 0.5):
-                    scene.add("", kit.one(trees), street.pose(s, side * (street.half + 0.6), kit.between(0, 6)))
+        plant(kit, scene)
         many(kit, scene, kit.number(1, 3), "", furniture.lamp_post, "kerbside")
-    many(kit, scene, kit.number(0, 2), "", furniture.power_pole, "kerbside")
-    for builder, high, zone in (
-        (furniture.traffic_sign, 2, "kerbside"), (furniture.bollard, 5, "kerbside"), (furniture.planter, 3, "wall"),
-        (furniture.bush, 2, "wall"), (furniture.cabinet, 1, "wall"), (furniture.bench, 1, "walk"), (furniture.notice_board, 1, "wall"),
-    ):  # fmt: skip
-        many(kit, scene, kit.number(0, high), "", backed(builder), zone)
     distractors(kit, scene)
     scene.images = kit.images
     return scene
+
+
+def plant(kit: Kit, scene: Scene) -> None:
+    """A row of trees along one kerb or both, where the pavement has room."""
+    street = scene.street
+    trees = [scene.add_mesh(furniture.tree(kit)) for _ in range(2)]
+    gap, sides = kit.between(6, 10), (1, -1) if kit.chance(0.8) else (1,)
+    for i in range(int((street.length + 20) / gap)):
+        for side in sides:
+            s, d = -6 + i * gap, side * (street.half + 0.6)
+            if street.pavement[0 if side > 0 else 1] > 1.5 and scene.free(s, d, 0.5, 0.5):
+                scene.add("", kit.one(trees), street.pose(s, d, kit.between(0, 6)))

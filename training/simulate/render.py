@@ -49,9 +49,13 @@ class Nodes:
         if not hasattr(self, "place"):
             self.place = self.add("ShaderNodeNewGeometry").outputs["Position"]
         k = 1.0 / (8.0 * size_m)
-        where = self.add("ShaderNodeMapping", {"vector_type": "POINT"}, Vector=self.place, Scale=(k, k, k * stretch)).outputs[0]
+        where = self.add(
+            "ShaderNodeMapping", {"vector_type": "POINT"}, Vector=self.place, Scale=(k, k, k * stretch)
+        ).outputs[0]
         tile = self.add(
-            "ShaderNodeTexImage", {"image": bpy.data.images["uneven"], "projection": "BOX", "projection_blend": 0.0}, Vector=where
+            "ShaderNodeTexImage",
+            {"image": bpy.data.images["uneven"], "projection": "BOX", "projection_blend": 0.0},
+            Vector=where,
         )
         return self.add("ShaderNodeSeparateColor", Color=tile.outputs[0]).outputs[channel]
 
@@ -153,7 +157,11 @@ def make_world(light: dict[str, Any], sky: Any) -> None:
     world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 128
     if light["sun_strength"] > 0:
         sun = bpy.data.lights.new("sun", "SUN")
-        sun.energy, sun.color, sun.angle = light["sun_strength"], light["sun_colour"], math.radians(light["sun_size_deg"])
+        sun.energy, sun.color, sun.angle = (
+            light["sun_strength"],
+            light["sun_colour"],
+            math.radians(light["sun_size_deg"]),
+        )
         lamp = bpy.data.objects.new("sun", sun)
         lamp.rotation_euler = (math.radians(90 - light["sun_height_deg"]), 0, math.radians(light["sun_turn_deg"]))
         bpy.context.scene.collection.objects.link(lamp)

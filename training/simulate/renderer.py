@@ -124,7 +124,9 @@ def open_renderer(interpreter: str | None = None, threads: int = 1) -> Iterator[
         folder = Path(name)
         log: IO[str]
         with (folder / "renderer.log").open("w") as log:
-            child = subprocess.Popen([path, "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+            child = subprocess.Popen(
+                [path, "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
             try:
                 yield Renderer(child, folder, threads)
             finally:

@@ -112,11 +112,22 @@ class Scene:
             "kind": self.kind,
             "lights": [asdict(light) for light in self.lights],
             "things": [
-                {"id": t.id, "class": t.class_name, "matrix": np.round(t.matrix, 6).tolist(), "passes": t.passes, "mesh": t.mesh}
+                {
+                    "id": t.id,
+                    "class": t.class_name,
+                    "matrix": np.round(t.matrix, 6).tolist(),
+                    "passes": t.passes,
+                    "mesh": t.mesh,
+                }
                 for t in self.things
             ],
             "meshes": [
-                [hashlib.sha256(np.round(m.verts, 5).tobytes() + m.faces.tobytes() + m.material.tobytes()).hexdigest(), str(m.materials)]
+                [
+                    hashlib.sha256(
+                        np.round(m.verts, 5).tobytes() + m.faces.tobytes() + m.material.tobytes()
+                    ).hexdigest(),
+                    str(m.materials),
+                ]
                 for m in self.meshes
             ],
             "images": {name: hashlib.sha256(p.tobytes()).hexdigest() for name, p in sorted(self.images.items())},
@@ -128,12 +139,34 @@ def make_light(kit: Kit) -> Light:
     """Clear, hazy, overcast or low-sun weather; dry or wet."""
     mood = str(kit.rng.choice(["clear", "hazy", "overcast", "low", "overcast"]))
     wet = kit.between(0.4, 1.0) if mood == "overcast" and kit.chance(0.45) else 0.0
-    height = {"clear": kit.between(35, 70), "hazy": kit.between(30, 60), "overcast": 50.0, "low": kit.between(12, 28)}[mood]
-    sun = {"clear": kit.between(3.5, 5.0), "hazy": kit.between(1.5, 2.5), "overcast": 0.0, "low": kit.between(2.5, 4.0)}[mood]
+    height = {"clear": kit.between(35, 70), "hazy": kit.between(30, 60), "overcast": 50.0, "low": kit.between(12, 28)}[
+        mood
+    ]
+    sun = {
+        "clear": kit.between(3.5, 5.0),
+        "hazy": kit.between(1.5, 2.5),
+        "overcast": 0.0,
+        "low": kit.between(2.5, 4.0),
+    }[mood]
     grey = kit.between(0.75, 1.0)
-    zenith = {"clear": (0.12, 0.25, 0.6), "hazy": (0.4, 0.5, 0.66), "overcast": (grey, grey, grey * 1.03), "low": (0.2, 0.32, 0.6)}[mood]
-    horizon = {"clear": (0.55, 0.68, 0.85), "hazy": (0.75, 0.76, 0.76), "overcast": (0.7, 0.71, 0.73), "low": (0.9, 0.7, 0.5)}[mood]
-    warm = {"clear": (1.0, 0.95, 0.88), "hazy": (1.0, 0.93, 0.84), "overcast": (1.0, 1.0, 1.0), "low": (1.0, 0.8, 0.55)}[mood]
+    zenith = {
+        "clear": (0.12, 0.25, 0.6),
+        "hazy": (0.4, 0.5, 0.66),
+        "overcast": (grey, grey, grey * 1.03),
+        "low": (0.2, 0.32, 0.6),
+    }[mood]
+    horizon = {
+        "clear": (0.55, 0.68, 0.85),
+        "hazy": (0.75, 0.76, 0.76),
+        "overcast": (0.7, 0.71, 0.73),
+        "low": (0.9, 0.7, 0.5),
+    }[mood]
+    warm = {
+        "clear": (1.0, 0.95, 0.88),
+        "hazy": (1.0, 0.93, 0.84),
+        "overcast": (1.0, 1.0, 1.0),
+        "low": (1.0, 0.8, 0.55),
+    }[mood]
     return Light(
         horizon=horizon,
         zenith=zenith,

@@ -12,7 +12,7 @@ import numpy as np
 
 from training.simulate.kit import Kit
 from training.simulate.mesh import Array, Material, Mesh, merge, surface, turn
-from training.simulate.palette import EARTH, concrete, pick
+from training.simulate.palette import EARTH, concrete, pick, shade
 
 STEP_M = 0.5
 
@@ -90,7 +90,9 @@ def make_street(kit: Kit, kind: str, length: float) -> Street:
     return Street(length, half, pave, kerb, kit.between(0.01, 0.025), middle, heading, tilt)
 
 
-def strip(street: Street, s1: float, s2: float, d1: float, d2: float, look: Material, up: float = 0.0, cols: int = 1) -> Mesh:
+def strip(
+    street: Street, s1: float, s2: float, d1: float, d2: float, look: Material, up: float = 0.0, cols: int = 1
+) -> Mesh:
     """A band of ground between two distances from the middle line; texture in metres (s, d)."""
     s = np.linspace(s1, s2, max(2, int((s2 - s1) / 2) + 1))
     d = np.linspace(d1, d2, cols + 1)
@@ -106,13 +108,17 @@ def strip(street: Street, s1: float, s2: float, d1: float, d2: float, look: Mate
 
 def flipped(mesh: Mesh) -> Mesh:
     """The same faces, seen from the other side."""
-    return Mesh(mesh.verts, mesh.faces[:, ::-1].copy(), mesh.uv[:, ::-1].copy(), mesh.material, mesh.smooth, mesh.materials)
+    return Mesh(
+        mesh.verts, mesh.faces[:, ::-1].copy(), mesh.uv[:, ::-1].copy(), mesh.material, mesh.smooth, mesh.materials
+    )
 
 
 def ground(kit: Kit, street: Street, kind: str) -> Mesh:
     """Carriageway, marks, kerbs, pavements and what lies behind."""
     level = kit.between(0.045, 0.13)
-    tar = Material("asphalt", (level, level * kit.between(0.96, 1.0), level * kit.between(0.9, 1.0)), None, 0.9, 1.0, 4.0)
+    tar = Material(
+        "asphalt", (level, level * kit.between(0.96, 1.0), level * kit.between(0.9, 1.0)), None, 0.9, 1.0, 4.0
+    )
     if kind == "alley" or kit.chance(0.15):
         tone = kit.between(0.2, 0.36)
         tar = Material("asphalt", (tone, tone * 0.97, tone * 0.92), None, 0.9, 1.5, 3.0)
@@ -123,10 +129,10 @@ def ground(kit: Kit, street: Street, kind: str) -> Mesh:
         tone = kit.between(0.2, 0.45)
         tint = kit.one(((1.0, 0.98, 0.94), (1.0, 0.8, 0.7), (0.95, 1.0, 0.98), (1.0, 0.94, 0.8)))
         colour = (tone * tint[0], tone * tint[1], tone * tint[2])
-        paving = Material("slabs", colour, tuple(0.6 * c for c in colour), 0.8, kit.one((0.2, 0.25, 0.3, 0.4, 0.5)), 1.5)  # type: ignore[arg-type]
+        paving = Material("slabs", colour, shade(colour, 0.6), 0.8, kit.one((0.2, 0.25, 0.3, 0.4, 0.5)), 1.5)
         if kind == "verge":
             earth = pick(kit.rng, EARTH)
-            paving = Material("sand", earth, tuple(0.75 * c for c in earth), 0.95, 0.7, 20.0)  # type: ignore[arg-type]
+            paving = Material("sand", earth, shade(earth, 0.75), 0.95, 0.7, 20.0)
         elif kit.chance(0.15):
             paving = Material("asphalt", colour, None, 0.9, 1.0, 3.0)
         sides.append(paving)
@@ -134,7 +140,10 @@ def ground(kit: Kit, street: Street, kind: str) -> Mesh:
     for side, width, paving in ((1, street.pavement[0], sides[0]), (-1, street.pavement[1], sides[1])):
         edge = side * half
         if street.kerb > 0:
-            foot, top = street.world(np.arange(a, b), edge - side * 1e-6), street.world(np.arange(a, b), edge + side * 1e-5)
+            foot, top = (
+                street.world(np.arange(a, b), edge - side * 1e-6),
+                street.world(np.arange(a, b), edge + side * 1e-5),
+            )
             face = surface(np.stack([foot, top]), stone, smooth=False)
             parts.append(face)
             parts.append(strip(street, a, b, edge, edge + side * 0.14, stone, up=0.002))
@@ -161,7 +170,11 @@ def marks(kit: Kit, street: Street, kind: str) -> list[Mesh]:
     if kit.chance(0.5):
         for side in (1, -1):
             e = side * (street.half - 0.25)
-            parts.append(strip(street, -18, street.length + 28, e - 0.06, e + 0.06, yellow if kit.chance(0.3) else white, up=0.005))
+            parts.append(
+                strip(
+                    street, -18, street.length + 28, e - 0.06, e + 0.06, yellow if kit.chance(0.3) else white, up=0.005
+                )
+            )
     if kit.chance(0.35) and street.half > 3:
         s0 = kit.between(5, street.length - 5)
         for d in np.arange(-street.half + 0.5, street.half - 0.4, 0.9):
@@ -171,5 +184,7 @@ def marks(kit: Kit, street: Street, kind: str) -> list[Mesh]:
         for side in (1, -1):
             parts.append(strip(street, 0, street.length, side * e - 0.05, side * e + 0.05, white, up=0.006))
             for s in np.arange(0, street.length, 5.5):
-                parts.append(strip(street, float(s), float(s) + 0.1, side * e, side * (street.half - 0.2), white, up=0.006))
+                parts.append(
+                    strip(street, float(s), float(s) + 0.1, side * e, side * (street.half - 0.2), white, up=0.006)
+                )
     return parts

@@ -1,4 +1,4 @@
-"""What stands where nobody granted it: awnings, stalls, sheds, hoardings, piles of building material.
+"""What stands where nobody granted it: awnings, sheds and stalls.
 
 Things on a facade have their back on y = 0 and reach out towards negative y (to the street).
 """
@@ -10,11 +10,24 @@ import math
 import numpy as np
 
 from training.simulate.kit import Kit
-from training.simulate.mesh import Colour, Material, Mesh, ball, blob, box, lathe, merge, quad, slab, surface, tube
+from training.simulate.mesh import Material, Mesh, ball, blob, box, merge, quad, slab, surface, tube
 from training.simulate.palette import (
-    SACK, SHEET, STEEL_BLUE, cardboard, cloth, concrete, glass, linear, metal, painted, pick, plastic, rubber, shade, vivid,
+    SHEET,
+    STEEL_BLUE,
+    cardboard,
+    cloth,
+    concrete,
+    glass,
+    linear,
+    metal,
+    painted,
+    pick,
+    plastic,
+    rubber,
+    shade,
+    vivid,
 )  # fmt: skip
-from training.simulate.textures import fence_banner, poster, sign
+from training.simulate.textures import poster, sign
 from training.simulate.waste import bag, carton
 
 WOOD = Material("plain", linear(150, 112, 74), linear(110, 80, 52), 0.75, 0.25, 0.5)
@@ -35,7 +48,9 @@ def awning(kit: Kit, width: float | None = None) -> Mesh:
     arm = metal()
     parts: list[Mesh] = []
     if kit.chance(0.3):  # rigid: corrugated or clear sheet
-        look = kit.one((painted(pick(kit.rng, SHEET), kit.between(0, 0.7)), Material("plain", (0.25, 0.4, 0.45), rough=0.2)))
+        look = kit.one(
+            (painted(pick(kit.rng, SHEET), kit.between(0, 0.7)), Material("plain", (0.25, 0.4, 0.45), rough=0.2))
+        )
         parts.append(corrugated((-w / 2, -reach, 0.05), (w / 2, -reach, 0.05), (0.0, reach, drop), look))
         for x in np.linspace(-w / 2 + 0.1, w / 2 - 0.1, max(2, int(w / 1.2))):
             parts.append(tube((x, 0, -0.35), (x, -reach * 0.9, 0.06), 0.02, arm, sides=5))
@@ -62,13 +77,26 @@ def awning(kit: Kit, width: float | None = None) -> Mesh:
         x = side * w / 2
         cheek = first if kit.chance(0.6) else None
         if cheek is not None:
-            parts.append(quad((x, 0, valance), (x, -reach, valance), (x, -reach * 0.5, valance + drop * 0.5), (x, 0, valance + drop), cheek))
+            parts.append(
+                quad(
+                    (x, 0, valance),
+                    (x, -reach, valance),
+                    (x, -reach * 0.5, valance + drop * 0.5),
+                    (x, 0, valance + drop),
+                    cheek,
+                )
+            )
         parts.append(tube((x * 0.95, 0, valance + drop * 0.2), (x * 0.95, -reach * 0.98, valance), 0.02, arm, sides=5))
     return merge(parts)
 
 
 def corrugated(
-    a: tuple[float, float, float], b: tuple[float, float, float], up: tuple[float, float, float], look: Material, *, pitch: float = 0.18
+    a: tuple[float, float, float],
+    b: tuple[float, float, float],
+    up: tuple[float, float, float],
+    look: Material,
+    *,
+    pitch: float = 0.18,
 ) -> Mesh:
     """A ribbed sheet: the edge from `a` to `b`, swept along `up`."""
     start, stop, sweep = np.array(a), np.array(b), np.array(up)
@@ -84,16 +112,25 @@ def corrugated(
 
 
 def shed(kit: Kit) -> Mesh:
-    """A lean-to or a hut: corrugated or colour-steel walls on posts, a mono-pitch roof, a door, often a tarpaulin and clutter."""
+    """A lean-to or a hut: corrugated or colour-steel walls on posts, a mono-pitch roof, a door, often a tarpaulin."""
     w, d = kit.between(1.8, 4.5), kit.between(1.4, 2.6)
     low, high = kit.between(1.9, 2.3), kit.between(2.3, 3.0)
-    wall = kit.one((painted(pick(kit.rng, SHEET), kit.between(0, 0.9)), painted(pick(kit.rng, STEEL_BLUE), kit.between(0, 0.4)), WOOD,
-                    Material("bricks", linear(146, 90, 70), linear(120, 80, 60), 0.9, 1.0, 1.0)))  # fmt: skip
+    wall = kit.one(
+        (
+            painted(pick(kit.rng, SHEET), kit.between(0, 0.9)),
+            painted(pick(kit.rng, STEEL_BLUE), kit.between(0, 0.4)),
+            WOOD,
+            Material("bricks", linear(146, 90, 70), linear(120, 80, 60), 0.9, 1.0, 1.0),
+        )
+    )
     roof = painted(pick(kit.rng, SHEET), kit.between(0.1, 0.9))
     parts: list[Mesh] = []
     posts = metal() if kit.chance(0.5) else WOOD
     for x in (-w / 2, w / 2):
-        parts += [slab((x - 0.04, -d, 0), (x + 0.04, -d + 0.08, low), posts), slab((x - 0.04, -0.08, 0), (x + 0.04, 0, high), posts)]
+        parts += [
+            slab((x - 0.04, -d, 0), (x + 0.04, -d + 0.08, low), posts),
+            slab((x - 0.04, -0.08, 0), (x + 0.04, 0, high), posts),
+        ]
     over = kit.between(0.1, 0.45)
     rise = (high - low) / d
     parts.append(corrugated((-w / 2 - over, -d - over, low - rise * over), (w / 2 + over, -d - over, low - rise * over),
@@ -109,12 +146,14 @@ def shed(kit: Kit) -> Mesh:
             item = kit.one((carton, goods_box, bag))(kit)
             parts.append(item.at(kit.between(-w * 0.4, w * 0.4), -d * kit.between(0.2, 0.8), 0))
         if kit.chance(0.6):
-            tarp = cloth(kit.one((linear(40, 80, 160), linear(60, 120, 70), linear(200, 60, 40), linear(190, 190, 180))))
+            tarp = cloth(
+                kit.one((linear(40, 80, 160), linear(60, 120, 70), linear(200, 60, 40), linear(190, 190, 180)))
+            )
             a = kit.between(-0.5, 0.0)
-            x = np.linspace(a * w, min(0.5, a + kit.between(0.3, 0.7)) * w, 12)
+            across = np.linspace(a * w, min(0.5, a + kit.between(0.3, 0.7)) * w, 12)
             fold = 0.04 * np.sin(np.arange(12) * 2.1)
-            top = np.stack([x, -d + fold * 0.3, np.full(12, low)], axis=-1)
-            foot = np.stack([x, -d + fold * 2 - 0.05, np.full(12, kit.between(0.0, 0.9))], axis=-1)
+            top = np.stack([across, -d + fold * 0.3, np.full(12, low)], axis=-1)
+            foot = np.stack([across, -d + fold * 2 - 0.05, np.full(12, kit.between(0.0, 0.9))], axis=-1)
             parts.append(surface(np.stack([foot, top]), tarp))
     else:
         parts.append(corrugated((-w / 2, -d, 0), (w / 2, -d, 0), (0, 0, low), wall))
@@ -128,11 +167,22 @@ def shed(kit: Kit) -> Mesh:
                 parts.append(slab((wx, -d - 0.05, 1.0), (wx + 0.6, -d - 0.03, 1.6), glass(kit.rng)))
     if kit.chance(0.4):
         tarp = cloth(kit.one((linear(40, 80, 160), linear(60, 120, 70), linear(120, 120, 120))))
-        parts.append(quad((-w / 2 - over, -d - over - 0.05, low - rise * over - 0.2), (w * 0.2, -d - over - 0.05, low - rise * over - 0.25),
-                          (w * 0.15, -d * 0.3, low + rise * d * 0.7 + 0.06), (-w / 2 - over, -d * 0.2, low + rise * d * 0.8 + 0.06), tarp))  # fmt: skip
+        parts.append(
+            quad(
+                (-w / 2 - over, -d - over - 0.05, low - rise * over - 0.2),
+                (w * 0.2, -d - over - 0.05, low - rise * over - 0.25),
+                (w * 0.15, -d * 0.3, low + rise * d * 0.7 + 0.06),
+                (-w / 2 - over, -d * 0.2, low + rise * d * 0.8 + 0.06),
+                tarp,
+            )
+        )
     for _ in range(kit.number(0, 4)):  # stones and tyres hold the roof down
         y = -d * kit.between(0.1, 0.9)
-        parts.append(blob(kit.rng, (0.13, 0.1, 0.08), concrete(0.25), sides=8).at(kit.between(-w / 2, w / 2), y, low + (y + d) * rise + 0.03))
+        parts.append(
+            blob(kit.rng, (0.13, 0.1, 0.08), concrete(0.25), sides=8).at(
+                kit.between(-w / 2, w / 2), y, low + (y + d) * rise + 0.03
+            )
+        )
     return merge(parts)
 
 
@@ -149,12 +199,23 @@ def goods_box(kit: Kit) -> Mesh:
     for s in (-1, 1):
         parts.append(slab((-w / 2, s * d / 2 - 0.012, 0), (w / 2, s * d / 2 + 0.012, h), look))
         parts.append(slab((s * w / 2 - 0.012, -d / 2, 0), (s * w / 2 + 0.012, d / 2, h), look))
-    colour = kit.one((linear(200, 40, 30), linear(230, 140, 30), linear(110, 150, 50), linear(220, 200, 60), linear(70, 110, 50), linear(110, 60, 90)))
+    colour = kit.one(
+        (
+            linear(200, 40, 30),
+            linear(230, 140, 30),
+            linear(110, 150, 50),
+            linear(220, 200, 60),
+            linear(70, 110, 50),
+            linear(110, 60, 90),
+        )
+    )
     fruit = Material("foliage", colour, shade(colour, 0.6), 0.4)
     r = kit.between(0.03, 0.06)
     for x in np.arange(-w / 2 + r, w / 2 - r * 0.5, 1.9 * r):
         for y in np.arange(-d / 2 + r, d / 2 - r * 0.5, 1.9 * r):
-            parts.append(ball((r, r, r), fruit, sides=7, rings=4).at(float(x), float(y), h * 0.85 + r * kit.between(0, 0.6)))
+            parts.append(
+                ball((r, r, r), fruit, sides=7, rings=4).at(float(x), float(y), h * 0.85 + r * kit.between(0, 0.6))
+            )
     return merge(parts)
 
 
@@ -169,7 +230,10 @@ def umbrella(kit: Kit) -> Mesh:
         edge = [(r * math.cos(t), r * math.sin(t), h) for t in (a, b)]
         hang = [(x, y, z - 0.16) for x, y, z in edge]
         look = first if i % 2 else second
-        parts += [quad(edge[0], edge[1], (0, 0, h + 0.45), (0, 0, h + 0.45), look), quad(hang[0], hang[1], edge[1], edge[0], look)]
+        parts += [
+            quad(edge[0], edge[1], (0, 0, h + 0.45), (0, 0, h + 0.45), look),
+            quad(hang[0], hang[1], edge[1], edge[0], look),
+        ]
     return merge(parts)
 
 
@@ -179,7 +243,11 @@ def table_of_goods(kit: Kit) -> Mesh:
     parts: list[Mesh] = [slab((-w / 2, -d / 2, h - 0.04), (w / 2, d / 2, h), WOOD)]
     if kit.chance(0.6):
         cover = cloth(vivid(kit.rng))
-        parts.append(slab((-w / 2 - 0.01, -d / 2 - 0.01, kit.between(0.05, 0.3)), (w / 2 + 0.01, -d / 2 + 0.005, h + 0.005), cover))
+        parts.append(
+            slab(
+                (-w / 2 - 0.01, -d / 2 - 0.01, kit.between(0.05, 0.3)), (w / 2 + 0.01, -d / 2 + 0.005, h + 0.005), cover
+            )
+        )
         parts.append(slab((-w / 2 - 0.01, -d / 2 - 0.01, h - 0.01), (w / 2 + 0.01, d / 2, h + 0.006), cover))
     for x in (-w / 2 + 0.05, w / 2 - 0.05):
         for y in (-d / 2 + 0.05, d / 2 - 0.05):
@@ -190,7 +258,9 @@ def table_of_goods(kit: Kit) -> Mesh:
             parts.append(goods_box(kit).tilted(0, kit.between(-0.25, 0)).at(x, y, h))
         x += 0.5
     for _ in range(kit.number(0, 4)):
-        parts.append(goods_box(kit).at(kit.between(-w / 2, w / 2), -d / 2 - kit.between(0.3, 0.6), 0, yaw=kit.between(-0.3, 0.3)))
+        parts.append(
+            goods_box(kit).at(kit.between(-w / 2, w / 2), -d / 2 - kit.between(0.3, 0.6), 0, yaw=kit.between(-0.3, 0.3))
+        )
     return merge(parts)
 
 
@@ -205,8 +275,17 @@ def stall(kit: Kit) -> Mesh:
         for x in (-w / 2, w / 2):
             for y in (-d / 2, d / 2):
                 parts.append(tube((x, y, 0), (x, y, h), 0.025, metal(), sides=6))
-        roof = cloth(kit.one((linear(180, 40, 40), linear(40, 80, 160), linear(50, 120, 70), linear(214, 214, 210), vivid(kit.rng))))
-        low: list[tuple[float, float, float]] = [(-w / 2, -d / 2, h), (w / 2, -d / 2, h), (w / 2, d / 2, h), (-w / 2, d / 2, h)]
+        roof = cloth(
+            kit.one(
+                (linear(180, 40, 40), linear(40, 80, 160), linear(50, 120, 70), linear(214, 214, 210), vivid(kit.rng))
+            )
+        )
+        low: list[tuple[float, float, float]] = [
+            (-w / 2, -d / 2, h),
+            (w / 2, -d / 2, h),
+            (w / 2, d / 2, h),
+            (-w / 2, d / 2, h),
+        ]
         for i in range(4):
             j = (i + 1) % 4
             parts.append(quad(low[i], low[j], (0, 0, h + 0.6), (0, 0, h + 0.6), roof))
@@ -217,16 +296,39 @@ def stall(kit: Kit) -> Mesh:
         w, d = kit.between(1.1, 1.7), kit.between(0.65, 0.85)
         look = painted(vivid(kit.rng), 0.1)
         parts = [slab((-w / 2, -d / 2, 0.35), (w / 2, d / 2, 0.9), look)]
-        parts.append(slab((-w / 2 + 0.03, -d / 2 + 0.03, 0.9), (w / 2 - 0.03, d / 2 - 0.03, 1.35), Material("glass", (0.2, 0.18, 0.15), None, 0.08)))
+        parts.append(
+            slab(
+                (-w / 2 + 0.03, -d / 2 + 0.03, 0.9),
+                (w / 2 - 0.03, d / 2 - 0.03, 1.35),
+                Material("glass", (0.2, 0.18, 0.15), None, 0.08),
+            )
+        )
         for x in (-w / 2 + 0.02, w / 2 - 0.02):
             for y in (-d / 2 + 0.02, d / 2 - 0.02):
                 parts.append(tube((x, y, 0.9), (x, y, 1.95), 0.018, metal(), sides=5))
         parts.append(box((w + 0.3, d + 0.3, 0.06), look).at(z=1.95))
         board = kit.board(sign, 4.0)
-        parts.append(quad((-w / 2, -d / 2 - 0.15, 1.7), (w / 2, -d / 2 - 0.15, 1.7), (w / 2, -d / 2 - 0.15, 2.0), (-w / 2, -d / 2 - 0.15, 2.0), board, picture=True))
+        parts.append(
+            quad(
+                (-w / 2, -d / 2 - 0.15, 1.7),
+                (w / 2, -d / 2 - 0.15, 1.7),
+                (w / 2, -d / 2 - 0.15, 2.0),
+                (-w / 2, -d / 2 - 0.15, 2.0),
+                board,
+                picture=True,
+            )
+        )
         front = kit.image(poster, share=6)
-        parts.append(quad((-w / 2 + 0.1, -d / 2 - 0.01, 0.4), (w / 2 - 0.1, -d / 2 - 0.01, 0.4), (w / 2 - 0.1, -d / 2 - 0.01, 0.85),
-                          (-w / 2 + 0.1, -d / 2 - 0.01, 0.85), front, picture=True))  # fmt: skip
+        parts.append(
+            quad(
+                (-w / 2 + 0.1, -d / 2 - 0.01, 0.4),
+                (w / 2 - 0.1, -d / 2 - 0.01, 0.4),
+                (w / 2 - 0.1, -d / 2 - 0.01, 0.85),
+                (-w / 2 + 0.1, -d / 2 - 0.01, 0.85),
+                front,
+                picture=True,
+            )
+        )
         for x in (-w * 0.35, w * 0.35):
             parts.append(tube((x, -d / 2 - 0.02, 0.25), (x, -d / 2 + 0.05, 0.25), 0.25, rubber(), sides=14))
             parts.append(tube((x, d / 2 - 0.05, 0.25), (x, d / 2 + 0.02, 0.25), 0.25, rubber(), sides=14))
@@ -243,121 +345,3 @@ def stall(kit: Kit) -> Mesh:
     if kit.chance(0.5):
         parts.append(table_of_goods(kit).at(0, -0.9, 0))
     return merge(parts)
-
-
-def hoarding(kit: Kit, length: float | None = None) -> Mesh:
-    """A site fence of ribbed sheet with posts and printed fields, or a row of plastic barriers."""
-    w = kit.between(3.0, 9.0) if length is None else length
-    parts: list[Mesh] = []
-    if kit.chance(0.3):  # water-filled barriers
-        colours: tuple[Colour, Colour] = kit.one(((linear(200, 40, 36), (0.75, 0.75, 0.73)), (linear(220, 150, 20), linear(200, 40, 36))))
-        for i in range(max(2, int(w / 1.4))):
-            look = plastic(colours[i % 2], 0.4)
-            outline = [(-0.25, 0.0), (0.25, 0.0), (0.2, 0.3), (0.1, 0.45), (0.08, 0.9), (-0.08, 0.9), (-0.1, 0.45), (-0.2, 0.3)]
-            points = np.array([[[x, y, z] for y, z in [*outline, outline[0]]] for x in (-0.66, 0.66)])
-            ends = [quad((x, -0.2, 0), (x, 0.2, 0), (x, 0.08, 0.9), (x, -0.08, 0.9), look) for x in (-0.66, 0.66)]
-            parts.append(merge([surface(points, look, smooth=False), *ends]).at(-w / 2 + 0.7 + 1.4 * i, yaw=kit.between(-0.04, 0.04)))
-        return merge(parts)
-    h = kit.between(1.8, 2.5)
-    look = painted(kit.one((*STEEL_BLUE, linear(214, 216, 214), linear(60, 120, 70))), kit.between(0, 0.35))
-    style = kit.number(0, 2)
-    step = kit.between(2.0, 3.0)
-    panels = max(1, round(w / step))
-    step = w / panels
-    print_look = kit.image(fence_banner, share=5)
-    frame = painted(kit.one((linear(220, 180, 30), linear(214, 216, 214), linear(40, 84, 140))))
-    for i in range(panels):
-        a, b = -w / 2 + i * step, -w / 2 + (i + 1) * step
-        if style == 0 or (style == 1 and i % 2):
-            parts.append(corrugated((a, 0, 0.15), (b, 0, 0.15), (0, 0, h - 0.15), look))
-        else:
-            parts.append(quad((a, -0.02, 0.2), (b, -0.02, 0.2), (b, -0.02, h), (a, -0.02, h), print_look, picture=True))
-        parts.append(slab((a - 0.05, -0.06, 0), (a + 0.05, 0.06, h + 0.05), frame))
-    parts.append(slab((w / 2 - 0.05, -0.06, 0), (w / 2 + 0.05, 0.06, h + 0.05), frame))
-    parts.append(slab((-w / 2, -0.05, h), (w / 2, 0.05, h + 0.06), frame))
-    parts.append(slab((-w / 2, -0.1, 0), (w / 2, 0.1, 0.2), concrete(0.3) if kit.chance(0.5) else frame))
-    return merge(parts)
-
-
-def cone(kit: Kit, radius: float, height: float, look: Material) -> Mesh:
-    """A heap of loose stuff at its angle of rest, uneven."""
-    angle = np.linspace(0, 2 * math.pi, 37)
-    rings = np.linspace(0, 1, 14)
-    wave = 1 + 0.15 * np.sin(angle * 2 + kit.between(0, 6)) + 0.1 * np.sin(angle * 3 + kit.between(0, 6)) + 0.04 * np.sin(angle * 9)
-    wave[-1] = wave[0]
-    r = radius * rings[:, None] * wave[None, :]
-    z = np.broadcast_to(height * (1 - rings) ** 0.9, (37, 14)).T + 0.03 * np.sin(r * 9) * rings[:, None]
-    z[0, :] = z[0, 0]
-    points = np.stack([r * np.cos(angle), r * np.sin(angle) * kit.between(0.6, 1), np.maximum(z, -0.02)], axis=-1)
-    return surface(points[::-1], look)
-
-
-def material_pile(kit: Kit) -> Mesh:
-    """Bricks, sand, gravel, boards, pipes, cement bags, rubble or tyres, left on the street."""
-    style = kit.number(0, 6)
-    parts: list[Mesh] = []
-    if style == 0:  # bricks, stacked and tumbled
-        colour = kit.one((linear(150, 76, 56), linear(160, 90, 70), linear(150, 148, 142)))
-        look = Material("plain", colour, shade(colour, 0.6), 0.95, 0.12, 0.5)
-        rows, cols, layers = kit.number(2, 4), kit.number(3, 6), kit.number(3, 9)
-        for z in range(layers):
-            for i in range(cols):
-                for j in range(rows):
-                    if z == layers - 1 and kit.chance(0.4):
-                        continue
-                    turn = 0.0 if z % 2 else math.pi / 2 * 0
-                    parts.append(box((0.238, 0.113, 0.053), look).at((i - cols / 2) * 0.245, (j - rows / 2) * 0.12, z * 0.055, yaw=turn + kit.between(-0.05, 0.05)))
-        for _ in range(kit.number(5, 25)):
-            tumbled = box((0.24, 0.115, 0.053), look).tilted(kit.between(-0.5, 0.5), kit.between(-0.3, 0.3))
-            parts.append(tumbled.at(kit.rng.normal(0, cols * 0.16), kit.rng.normal(0, 0.35), 0.04, yaw=kit.between(0, 3)))
-    elif style in (1, 2):  # sand or gravel
-        colour = kit.one((linear(190, 164, 120), linear(170, 150, 118), linear(140, 138, 134), linear(120, 116, 110)))
-        look = Material("sand", colour, shade(colour, 0.7), 0.95, 0.4, 25.0)
-        r = kit.between(0.8, 1.8)
-        parts.append(cone(kit, r, r * kit.between(0.45, 0.65), look))
-        if kit.chance(0.4):
-            parts.append(cone(kit, r * 0.7, r * 0.4, look).at(r * 0.9, kit.between(-0.3, 0.3), 0))
-        for _ in range(kit.number(4, 20)):
-            parts.append(blob(kit.rng, (0.05, 0.04, 0.03), look, sides=6).at(kit.rng.normal(0, r * 0.8), kit.rng.normal(0, r * 0.6), 0))
-    elif style == 3:  # boards
-        length = kit.between(1.8, 3.5)
-        for i in range(kit.number(6, 22)):
-            board = box((length * kit.between(0.85, 1.05), kit.between(0.1, 0.22), 0.03), WOOD)
-            parts.append(board.at(kit.between(-0.1, 0.1), kit.rng.normal(0, 0.25), 0.035 * (i // 2), yaw=kit.rng.normal(0, 0.06)))
-    elif style == 4:  # pipes or bars
-        look = kit.one((metal(), plastic(linear(220, 220, 214)), plastic(linear(220, 120, 30)), painted(linear(110, 70, 50), 0.9)))
-        length, r = kit.between(2.0, 4.0), kit.between(0.02, 0.07)
-        for row in range(kit.number(2, 5)):
-            for i in range(8 - row):
-                y = (i - (8 - row) / 2) * 2.05 * r + kit.between(-0.01, 0.01)
-                x = kit.between(-0.1, 0.1)
-                parts.append(tube((x - length / 2, y, r + row * 1.75 * r), (x + length / 2, y, r + row * 1.75 * r), r, look, sides=8))
-    elif style == 5:  # cement bags
-        colour = pick(kit.rng, SACK)
-        look = Material("plain", colour, shade(colour, 0.75), 0.9, 0.2, 1.0)
-        cols = kit.number(2, 4)
-        for z in range(kit.number(2, 5)):
-            for i in range(cols):
-                for j in range(2):
-                    lump = blob(kit.rng, (0.36, 0.22, 0.09), look, wrinkle=0.05, flat=0.5, sides=10)
-                    parts.append(lump.at((i - cols / 2) * 0.66, (j - 0.5) * 0.44, z * 0.13, yaw=kit.rng.normal(0, 0.06)))
-    else:  # rubble: broken concrete, bricks, boards
-        parts.append(cone(kit, 0.9, 0.4, Material("sand", linear(150, 142, 130), linear(110, 104, 96), 0.95, 0.3, 25.0)))
-        for _ in range(kit.number(40, 80)):
-            x, y = kit.rng.normal(0, 0.5), kit.rng.normal(0, 0.4)
-            look = kit.one((concrete(0.35), concrete(0.2), Material("plain", linear(150, 80, 60), None, 0.95), WOOD, cardboard(kit.rng)))
-            lump = box((kit.between(0.08, 0.35), kit.between(0.06, 0.22), kit.between(0.03, 0.12)), look).tilted(kit.between(-0.6, 0.6), kit.between(-0.6, 0.6))
-            parts.append(lump.at(x, y, max(0.0, 0.38 - 0.4 * math.hypot(x, y)), yaw=kit.between(0, 3)))
-    return merge(parts).at(yaw=kit.between(-0.3, 0.3))
-
-
-def tyres(kit: Kit) -> Mesh:
-    """A few stacks of old tyres."""
-    parts = []
-    for i in range(kit.number(2, 4)):
-        for z in range(kit.number(2, 5)):
-            ring = [(0.2, 0.02), (0.3, 0.0), (0.32, 0.09), (0.3, 0.18), (0.2, 0.16), (0.2, 0.02)]
-            parts.append(lathe(ring, rubber(), sides=16).at(i * 0.66 + kit.between(-0.03, 0.03), kit.between(-0.03, 0.03), z * 0.18))
-    return merge(parts)
-
-

@@ -1,4 +1,4 @@
-"""Drawn pictures for signs, posters, labels and printed litter: no font, no brand, only strokes that look like writing."""
+"""Drawn pictures for signs, posters, labels and printed litter: no font, no brand, only strokes like writing."""
 
 from __future__ import annotations
 

@@ -12,15 +12,62 @@ from training.simulate.palette import CLOTH, PAINT, SKIN, cloth, linear, metal, 
 from training.simulate.textures import number_plate
 
 # Stations along the car (fraction of length from the front): height of bonnet or belt line, height of the roof.
-SALOON = ((0.0, 0.46, 0.62), (0.03, 0.66, 0.66), (0.25, 0.86, 0.86), (0.30, 0.90, 0.92), (0.43, 0.92, 1.40), (0.62, 0.94, 1.45),
-          (0.76, 0.95, 1.36), (0.88, 0.98, 1.02), (0.98, 0.95, 0.96), (1.0, 0.6, 0.8))  # fmt: skip
-SUV = ((0.0, 0.55, 0.8), (0.03, 0.85, 0.88), (0.24, 1.02, 1.03), (0.28, 1.05, 1.08), (0.40, 1.06, 1.62), (0.60, 1.07, 1.70),
-       (0.85, 1.08, 1.66), (0.97, 1.08, 1.2), (0.99, 1.0, 1.05), (1.0, 0.6, 0.9))  # fmt: skip
-HATCH = ((0.0, 0.46, 0.62), (0.04, 0.68, 0.70), (0.22, 0.88, 0.89), (0.26, 0.92, 0.95), (0.41, 0.94, 1.46), (0.65, 0.95, 1.52),
-         (0.88, 0.98, 1.44), (0.98, 0.98, 1.05), (0.99, 0.9, 0.95), (1.0, 0.5, 0.8))  # fmt: skip
-VAN = ((0.0, 0.5, 0.75), (0.02, 0.9, 0.95), (0.07, 1.0, 1.05), (0.09, 1.02, 1.1), (0.21, 1.06, 1.80), (0.35, 1.08, 1.92),
-       (0.96, 1.08, 1.90), (0.99, 1.06, 1.3), (0.995, 0.9, 1.0), (1.0, 0.5, 0.8))  # fmt: skip
-SHAPES = ((SALOON, 4.7, 1.82), (SUV, 4.6, 1.86), (HATCH, 4.1, 1.76), (VAN, 4.3, 1.68), (SUV, 4.4, 1.84), (SALOON, 4.6, 1.80))
+SALOON = (
+    (0.0, 0.46, 0.62),
+    (0.03, 0.66, 0.66),
+    (0.25, 0.86, 0.86),
+    (0.30, 0.90, 0.92),
+    (0.43, 0.92, 1.40),
+    (0.62, 0.94, 1.45),
+    (0.76, 0.95, 1.36),
+    (0.88, 0.98, 1.02),
+    (0.98, 0.95, 0.96),
+    (1.0, 0.6, 0.8),
+)
+SUV = (
+    (0.0, 0.55, 0.8),
+    (0.03, 0.85, 0.88),
+    (0.24, 1.02, 1.03),
+    (0.28, 1.05, 1.08),
+    (0.40, 1.06, 1.62),
+    (0.60, 1.07, 1.70),
+    (0.85, 1.08, 1.66),
+    (0.97, 1.08, 1.2),
+    (0.99, 1.0, 1.05),
+    (1.0, 0.6, 0.9),
+)
+HATCH = (
+    (0.0, 0.46, 0.62),
+    (0.04, 0.68, 0.70),
+    (0.22, 0.88, 0.89),
+    (0.26, 0.92, 0.95),
+    (0.41, 0.94, 1.46),
+    (0.65, 0.95, 1.52),
+    (0.88, 0.98, 1.44),
+    (0.98, 0.98, 1.05),
+    (0.99, 0.9, 0.95),
+    (1.0, 0.5, 0.8),
+)
+VAN = (
+    (0.0, 0.5, 0.75),
+    (0.02, 0.9, 0.95),
+    (0.07, 1.0, 1.05),
+    (0.09, 1.02, 1.1),
+    (0.21, 1.06, 1.80),
+    (0.35, 1.08, 1.92),
+    (0.96, 1.08, 1.90),
+    (0.99, 1.06, 1.3),
+    (0.995, 0.9, 1.0),
+    (1.0, 0.5, 0.8),
+)
+SHAPES = (
+    (SALOON, 4.7, 1.82),
+    (SUV, 4.6, 1.86),
+    (HATCH, 4.1, 1.76),
+    (VAN, 4.3, 1.68),
+    (SUV, 4.4, 1.84),
+    (SALOON, 4.6, 1.80),
+)
 
 
 def car(kit: Kit) -> Mesh:
@@ -63,21 +110,40 @@ def car(kit: Kit) -> Mesh:
     for fx in (0.19, 0.79):
         for side in (-1, 1):
             wx, wy = (0.5 - fx) * length, side * (width / 2 - 0.1)
-            parts.append(lathe([(1e-4, -0.115), (radius, -0.1), (radius, 0.1), (1e-4, 0.115)], rubber(), sides=20).tilted(0, math.pi / 2).at(wx, wy, radius))
-            rim = lathe([(radius * 0.66, 0.0), (radius * 0.6, -0.02), (1e-4, 0.01)], metal((0.6, 0.6, 0.62), 0.3), sides=14)
+            parts.append(
+                lathe([(1e-4, -0.115), (radius, -0.1), (radius, 0.1), (1e-4, 0.115)], rubber(), sides=20)
+                .tilted(0, math.pi / 2)
+                .at(wx, wy, radius)
+            )
+            rim = lathe(
+                [(radius * 0.66, 0.0), (radius * 0.6, -0.02), (1e-4, 0.01)], metal((0.6, 0.6, 0.62), 0.3), sides=14
+            )
             parts.append(rim.tilted(0, side * -math.pi / 2).at(wx, wy + side * 0.118, radius))
             arch = lathe([(radius * 1.2, 0.0), (1e-4, 0.0)], dark, sides=20)
             parts.append(arch.tilted(0, side * -math.pi / 2).at(wx, side * (width / 2 + 0.004), radius + 0.02))
     lamp, tail = plastic((0.7, 0.7, 0.68), 0.1), plastic((0.35, 0.01, 0.01), 0.15)
     for side in (-1, 1):
         y = side * width * 0.36
-        parts.append(ball((0.12, 0.17, 0.07), lamp, sides=8, rings=5).at(length / 2 - 0.12, y, 0.68 if stations is not SUV else 0.82))
+        parts.append(
+            ball((0.12, 0.17, 0.07), lamp, sides=8, rings=5).at(
+                length / 2 - 0.12, y, 0.68 if stations is not SUV else 0.82
+            )
+        )
         parts.append(ball((0.08, 0.15, 0.09), tail, sides=8, rings=5).at(-length / 2 + 0.1, y, 0.86))
         mirror = ball((0.07, 0.12, 0.08), paint, sides=8, rings=5)
         parts.append(mirror.at((0.5 - 0.31) * length, side * (width / 2 + 0.07), float(belt[12]) + 0.06))
     plate = kit.image(number_plate, 0.4, 6)
     for x0, s in ((length / 2 + 0.015, 1.0), (-length / 2 - 0.015, -1.0)):
-        parts.append(quad((x0, -s * 0.22, 0.45), (x0, s * 0.22, 0.45), (x0, s * 0.22, 0.59), (x0, -s * 0.22, 0.59), plate, picture=True))
+        parts.append(
+            quad(
+                (x0, -s * 0.22, 0.45),
+                (x0, s * 0.22, 0.45),
+                (x0, s * 0.22, 0.59),
+                (x0, -s * 0.22, 0.59),
+                plate,
+                picture=True,
+            )
+        )
     parts.append(slab((length / 2 - 0.05, -0.5, 0.36), (length / 2 + 0.005, 0.5, 0.62), dark))
     return merge(parts)
 
@@ -88,7 +154,11 @@ def scooter(kit: Kit) -> Mesh:
     dark = plastic((0.015, 0.015, 0.016), 0.6)
     parts = []
     for x in (-0.62, 0.62):
-        parts.append(lathe([(0.14, -0.05), (0.23, -0.045), (0.23, 0.045), (0.14, 0.05)], rubber(), sides=18).tilted(0, math.pi / 2).at(x, 0, 0.23))
+        parts.append(
+            lathe([(0.14, -0.05), (0.23, -0.045), (0.23, 0.045), (0.14, 0.05)], rubber(), sides=18)
+            .tilted(0, math.pi / 2)
+            .at(x, 0, 0.23)
+        )
         parts.append(tube((x, -0.06, 0.23), (x, 0.06, 0.23), 0.12, metal(), sides=10))
     parts += [
         slab((-0.35, -0.13, 0.24), (0.32, 0.13, 0.34), look),
@@ -119,12 +189,20 @@ def person(kit: Kit) -> Mesh:
     for side in (-1, 1):
         y, swing = side * 0.095, side * stride
         hip, knee, foot = (0.0, y, 0.9), (swing * 0.45 + 0.04, y * 1.05, 0.5), (swing, y * 1.05, 0.08)
-        parts += [tube(hip, knee, 0.088, legs_cloth, end=0.062, sides=9), tube(knee, foot, 0.062, legs_cloth, end=0.045, sides=9)]
-        parts.append(ball((0.13, 0.05, 0.05), plastic((0.02, 0.02, 0.02)), sides=8, rings=5).at(foot[0] + 0.05, foot[1], 0.045))
+        parts += [
+            tube(hip, knee, 0.088, legs_cloth, end=0.062, sides=9),
+            tube(knee, foot, 0.062, legs_cloth, end=0.045, sides=9),
+        ]
+        parts.append(
+            ball((0.13, 0.05, 0.05), plastic((0.02, 0.02, 0.02)), sides=8, rings=5).at(foot[0] + 0.05, foot[1], 0.045)
+        )
         shoulder, elbow = (0.0, side * 0.19, 1.4), (-swing * 0.35, side * 0.235, 1.13)
         hand = (-swing * 0.6 + 0.08, side * 0.225, 0.88)
         sleeve = top if kit.chance(0.7) else skin
-        parts += [tube(shoulder, elbow, 0.055, top, end=0.045, sides=8), tube(elbow, hand, 0.042, sleeve, end=0.032, sides=8)]
+        parts += [
+            tube(shoulder, elbow, 0.055, top, end=0.045, sides=8),
+            tube(elbow, hand, 0.042, sleeve, end=0.032, sides=8),
+        ]
         parts.append(ball((0.045, 0.025, 0.06), skin, sides=7, rings=5).at(*hand))
     trunk = [(0.15, 0.86), (0.17, 0.95), (0.155, 1.1), (0.185, 1.3), (0.19, 1.39), (0.12, 1.46), (0.06, 1.5)]
     parts.append(lathe(trunk, top, sides=14).stretched(0.68, 1.05, 1))
@@ -142,9 +220,23 @@ def tricycle(kit: Kit) -> Mesh:
     parts = [slab((-1.25, -0.5, 0.45), (0.2, 0.5, 0.5), look)]
     for s in (-1, 1):
         parts.append(slab((-1.25, s * 0.5 - 0.015, 0.45), (0.2, s * 0.5 + 0.015, 0.85), look))
-        parts.append(lathe([(0.17, -0.05), (0.28, -0.045), (0.28, 0.045), (0.17, 0.05)], rubber(), sides=16).tilted(0, math.pi / 2).at(-0.8, s * 0.45, 0.28))
+        parts.append(
+            lathe([(0.17, -0.05), (0.28, -0.045), (0.28, 0.045), (0.17, 0.05)], rubber(), sides=16)
+            .tilted(0, math.pi / 2)
+            .at(-0.8, s * 0.45, 0.28)
+        )
     parts += [slab((-1.25, -0.5, 0.45), (-1.22, 0.5, 0.8), look), slab((0.18, -0.5, 0.45), (0.22, 0.5, 0.9), look)]
-    parts.append(lathe([(0.17, -0.04), (0.26, -0.035), (0.26, 0.035), (0.17, 0.04)], rubber(), sides=16).tilted(0, math.pi / 2).at(1.15, 0, 0.26))
-    parts += [tube((1.15, 0, 0.3), (0.95, 0, 1.05), 0.03, metal()), tube((0.92, -0.33, 1.05), (0.92, 0.33, 1.05), 0.018, metal())]
-    parts += [slab((0.25, -0.2, 0.35), (0.75, 0.2, 0.7), look), ball((0.2, 0.16, 0.06), rubber(), sides=8, rings=5).at(0.45, 0, 0.74)]
+    parts.append(
+        lathe([(0.17, -0.04), (0.26, -0.035), (0.26, 0.035), (0.17, 0.04)], rubber(), sides=16)
+        .tilted(0, math.pi / 2)
+        .at(1.15, 0, 0.26)
+    )
+    parts += [
+        tube((1.15, 0, 0.3), (0.95, 0, 1.05), 0.03, metal()),
+        tube((0.92, -0.33, 1.05), (0.92, 0.33, 1.05), 0.018, metal()),
+    ]
+    parts += [
+        slab((0.25, -0.2, 0.35), (0.75, 0.2, 0.7), look),
+        ball((0.2, 0.16, 0.06), rubber(), sides=8, rings=5).at(0.45, 0, 0.74),
+    ]
     return merge(parts)

@@ -1,8 +1,7 @@
-"""Where each thing is in a picture and how much of it can be seen, and a quick painter for when there is no renderer."""
+"""Where each thing is in a picture and how much of it can be seen; and a quick painter that needs no renderer."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,9 @@ NEAR_M = 0.1
 LEAST_PIXELS = 10
 LEAST_VISIBLE = 0.15
 SUBPIXEL_BITS = 4
+# The painter's sun, and how far it sees.
+SUN = np.array([0.51, 0.40, 0.76])
+FAR_M = 150.0
 
 Mask = npt.NDArray[np.uint8]
 
@@ -52,7 +54,9 @@ class TruthBox:
         }
 
 
-def faces_in_view(corners: Array, faces: npt.NDArray[np.int32], view: View) -> tuple[Array, Array, Array]:
+def faces_in_view(
+    corners: Array, faces: npt.NDArray[np.int32], view: View
+) -> tuple[Array, Array, npt.NDArray[np.intp]]:
     """The faces wholly before the lens: their pixels (m, 4, 2), mean depth (m,) and index into `faces` (m,)."""
     pixels, depth = view.to_picture(corners)
     front = (depth > NEAR_M)[faces].all(axis=1)
@@ -112,42 +116,46 @@ def boxes_of(scene: Scene, view: View, ids: npt.NDArray[np.uint16], depth: npt.N
     return found
 
 
-def paint(scene: Scene, view: View, which: int = 1) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32], Mask]:
+def paint(
+    scene: Scene, view: View, which: int = 1, *, coloured: bool = True
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32], Mask]:
     """Draw a pass without a renderer: faces from far to near, flat and lit by one sun.
 
-    Returns ids (h, w), depth (h, w) metres and a picture (h, w, 3) RGB. Good to a pixel or two where faces cross.
+    Returns ids (h, w), depth (h, w) metres and a picture (h, w, 3) RGB, grey unless `coloured`. Good to a pixel or
+    two where faces cross.
     """
     camera = view.camera
-    polygons, depths, owners, colours = [], [], [], []
-    sun = np.array([math.cos(1.0), math.sin(1.0) * 0.5, 0.8])
-    for thing in scene.seen_in(which):
-        mesh = scene.meshes[thing.mesh]
-        corners = scene.corners(thing)
-        pixels, depth, kept = faces_in_view(corners, mesh.faces, view)
-        if not len(kept):
-            continue
-        low, high = pixels.min(axis=1), pixels.max(axis=1)
-        seen = (high[:, 0] > 0) & (high[:, 1] > 0) & (low[:, 0] < camera.width) & (low[:, 1] < camera.height) & (depth < 150)
-        kept, pixels, depth = kept[seen], pixels[seen], depth[seen]
-        a, b, c = (corners[mesh.faces[kept, i]] for i in range(3))
-        normal = np.cross(b - a, c - a)
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
-        lit = 0.55 + 0.45 * np.abs(normal @ sun) / float(np.linalg.norm(sun))
-        base = np.array([m.colour if m.kind != "image" else (0.45, 0.16, 0.12) for m in mesh.materials])[mesh.material[kept]]
-        polygons.append(as_points(pixels))
-        depths.append(depth)
-        owners.append(np.full(len(kept), thing.id, np.int64))
-        colours.append(np.clip((base * lit[:, None]) ** (1 / 2.2), 0, 1) * 255)
-    ids = np.zeros((camera.height, camera.width), np.uint16)
-    far = np.full((camera.height, camera.width), 1e4, np.float32)
+    parts = [part for part in (flat_faces(scene, thing, view) for thing in scene.seen_in(which)) if part is not None]
+    layers = np.zeros((camera.height, camera.width, 2), np.float32)
+    layers[..., 1] = 1e4
     picture = np.full((camera.height, camera.width, 3), (190, 205, 222), np.uint8)
-    if not polygons:
-        return ids, far, picture
-    polygon, depth = np.concatenate(polygons), np.concatenate(depths)
-    owner, colour = np.concatenate(owners), np.concatenate(colours)
-    for i in np.argsort(-depth, kind="stable"):
-        points = polygon[i]
-        cv2.fillConvexPoly(ids, points, int(owner[i]), shift=SUBPIXEL_BITS)
-        cv2.fillConvexPoly(far, points, float(depth[i]), shift=SUBPIXEL_BITS)
-        cv2.fillConvexPoly(picture, points, colour[i].tolist(), shift=SUBPIXEL_BITS)
-    return ids, far, picture
+    if parts:
+        polygon, depth, owner, colour = (np.concatenate(column) for column in zip(*parts, strict=True))
+        marks = np.stack([owner, depth], axis=1)
+        for i in np.argsort(-depth, kind="stable").tolist():
+            cv2.fillConvexPoly(layers, polygon[i], marks[i].tolist(), shift=SUBPIXEL_BITS)
+            if coloured:
+                cv2.fillConvexPoly(picture, polygon[i], colour[i].tolist(), shift=SUBPIXEL_BITS)
+    return layers[..., 0].astype(np.uint16), layers[..., 1].copy(), picture
+
+
+def flat_faces(
+    scene: Scene, thing: Thing, view: View
+) -> tuple[npt.NDArray[np.int32], Array, npt.NDArray[np.int64], Array] | None:
+    """The faces of a thing that can show in a picture: corners in fixed point (m, 4, 2), depth, id and colour."""
+    camera, mesh = view.camera, scene.meshes[thing.mesh]
+    corners = scene.corners(thing)
+    pixels, depth, kept = faces_in_view(corners, mesh.faces, view)
+    if not len(kept):
+        return None
+    low, high = pixels.min(axis=1), pixels.max(axis=1)
+    inside = (high > 0).all(axis=1) & (low[:, 0] < camera.width) & (low[:, 1] < camera.height)
+    seen = inside & (depth < FAR_M) & ((high - low).max(axis=1) > 0.3)
+    kept, pixels, depth = kept[seen], pixels[seen], depth[seen]
+    a, b, c = (corners[mesh.faces[kept, i]] for i in range(3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
+    lit = 0.55 + 0.45 * np.abs(normal @ SUN)
+    base = np.array([m.colour if m.kind != "image" else (0.45, 0.16, 0.12) for m in mesh.materials])
+    colour = np.clip((base[mesh.material[kept]] * lit[:, None]) ** (1 / 2.2), 0, 1) * 255
+    return as_points(pixels), depth, np.full(len(kept), thing.id, np.int64), colour

@@ -14,9 +14,20 @@ from vision.taxonomy import RAISED
 
 # Which things a photographer walks up to, and how often against each other.
 INTEREST = {
-    "garbage": 1.0, "bin": 0.7, "overflow": 1.2, "awning": 0.35, "stall": 2.2, "shed": 2.4, "hoarding": 1.4,
-    "material_pile": 2.6, "projecting_sign": 0.25, "signboard": 0.1, "window_advert": 0.3, "person": 0.1, "vehicle": 0.15,
-}  # fmt: skip
+    "garbage": 1.0,
+    "bin": 0.7,
+    "overflow": 1.2,
+    "awning": 0.35,
+    "stall": 2.2,
+    "shed": 2.4,
+    "hoarding": 1.4,
+    "material_pile": 2.6,
+    "projecting_sign": 0.25,
+    "signboard": 0.1,
+    "window_advert": 0.3,
+    "person": 0.1,
+    "vehicle": 0.15,
+}
 
 
 def blocked(scene: Scene, spot: Array) -> bool:
@@ -84,10 +95,12 @@ def from_lane(kit: Kit, scene: Scene, size_wh: tuple[int, int]) -> View:
     wider picture, at whose scale small litter shows."""
     street = scene.street
     s = kit.between(-6, street.length - 12)
-    d = -street.half * kit.between(0.25, 0.6)
+    d = -street.half * kit.between(0.15, 0.5)
     height = kit.between(1.6, 2.2)
     pitch, roll = ground_tilt(scene, s, d)
-    body = rotation(math.degrees(float(street.at(street.heading, s))) + kit.rng.normal(0, 1), pitch + kit.rng.normal(0, 0.5), roll)
+    body = rotation(
+        math.degrees(float(street.at(street.heading, s))) + kit.rng.normal(0, 1), pitch + kit.rng.normal(0, 0.5), roll
+    )
     narrow = kit.chance(0.45)
     view_deg = kit.between(26, 45) if narrow else kit.between(55, 82)
     yaw = kit.between(-38, 12) if kit.chance(0.7) else kit.between(-5, 30)

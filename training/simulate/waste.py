@@ -9,7 +9,7 @@ import numpy as np
 
 from training.simulate.kit import Kit
 from training.simulate.mesh import Material, Mesh, ball, blob, box, lathe, merge, quad, surface, tube
-from training.simulate.palette import SACK, bag_film, cardboard, cloth, linear, metal, pick, plastic, vivid
+from training.simulate.palette import SACK, bag_film, cardboard, cloth, linear, metal, pick, plastic, shade, vivid
 from training.simulate.textures import print_on
 
 
@@ -93,7 +93,7 @@ def bottle(kit: Kit) -> Mesh:
     """A plastic or glass bottle, 20 to 32 cm, lying."""
     h, r = kit.between(0.2, 0.32), kit.between(0.03, 0.045)
     colour = kit.one(((0.5, 0.58, 0.6), (0.6, 0.65, 0.66), (0.05, 0.16, 0.05), (0.12, 0.05, 0.01), (0.1, 0.3, 0.45)))
-    clear = Material("plain", colour, tuple(0.8 * c for c in colour), 0.12)  # type: ignore[arg-type]
+    clear = Material("plain", colour, shade(colour, 0.8), 0.12)
     body = lathe([(1e-4, 0), (r, 0.005), (r, h * 0.62), (r * 0.35, h * 0.86), (r * 0.33, h)], clear, sides=10)
     band = lathe([(r * 1.02, h * 0.22), (r * 1.02, h * 0.5)], kit.image(print_on, 0.4, 10), sides=10)
     cap = lathe([(r * 0.4, h * 0.95), (r * 0.4, h * 1.02), (1e-4, h * 1.02)], plastic(vivid(kit.rng)), sides=8)
@@ -190,7 +190,7 @@ def spill(kit: Kit, width: float, depth: float, rise: float) -> Mesh:
         blob(kit.rng, (width * 0.5, depth * 0.5, 0.12), bag_film(kit.rng), wrinkle=0.2).at(z=-0.08),
     ]
     for _ in range(kit.number(4, 8)):
-        x, y = kit.rng.normal(0, width * 0.2), kit.rng.normal(0, depth * 0.2)
+        x, y = kit.between(-0.34, 0.34) * width, kit.between(-0.34, 0.34) * depth
         size = kit.between(0.32, 0.55) * min(width, depth)
         parts.append(bag(kit, size).at(x, y, rise * kit.between(0.0, 0.7) - 0.08))
     for _ in range(kit.number(3, 9)):
