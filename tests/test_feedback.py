@@ -270,7 +270,7 @@ def server(folder: Path) -> Iterator[str]:
     root = Path(__file__).resolve().parents[1]
     process = subprocess.Popen([sys.executable, "-c", SERVER, str(folder), str(port)], cwd=root)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 Vehicle(f"http://127.0.0.1:{port}", "v")._ask("GET", "/health/ready")
@@ -292,6 +292,7 @@ def post(address: str, body: dict[str, Any]) -> None:
         assert answer.status == 201
 
 
+@pytest.mark.slow
 def test_decisions_of_a_running_server_become_a_data_set(tmp_path: Path) -> None:
     """Five cases are decided on a server process; the import holds each decision as training reads it.
 
