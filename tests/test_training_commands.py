@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.pictures import jpeg, street
+from training.card import BEGIN, END
+from vision.errors import JiejingError
 
 MANIFEST = """name = "{name}"
 title = "drawn"
@@ -109,6 +112,29 @@ def test_evaluate_writes_figures_with_intervals(sources: dict[str, str], tmp_pat
     assert report["classes"]["shed"]["mAP50_interval"] is None
 
 
+def test_evaluate_stores_thresholds_figures_and_card(sources: dict[str, str], tmp_path: Path) -> None:
+    """With --store the model folder gets metrics.json and a table on its card; without a card nothing is stored."""
+    from vision.model import load_model
+    from vision.shipped import model_folder
+
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder("street-n"), folder)
+    (folder / "metrics.json").unlink(missing_ok=True)
+    words = [*both(sources, tmp_path), "--model", str(folder), "--input", "320x320", "--store"]
+    (folder / "CARD.md").write_text("# a card without a place\n")
+    with pytest.raises(JiejingError, match="no place for the figures"):
+        call("evaluate", *words)
+    assert not (folder / "metrics.json").exists()
+    (folder / "CARD.md").write_text(f"# card\n\n{BEGIN}\nstale\n{END}\n\nThe end.\n")
+    assert call("evaluate", *words).exit_code == 0
+    card = (folder / "CARD.md").read_text()
+    assert "| signboard | 1 |" in card
+    assert "stale" not in card
+    assert card.endswith("The end.\n")
+    assert json.loads((folder / "metrics.json").read_text())["pictures"] == 2
+    assert load_model(folder).thresholds == (0.3,) * 13
+
+
 def test_compare_a_model_with_itself(sources: dict[str, str], tmp_path: Path) -> None:
     """No figure differs, and no line is marked as sure."""
     result = call("compare", "street-n", "street-n", *both(sources, tmp_path), "--json")
@@ -119,8 +145,6 @@ def test_compare_a_model_with_itself(sources: dict[str, str], tmp_path: Path) ->
 
 def test_wrong_words_are_users_errors(sources: dict[str, str], tmp_path: Path) -> None:
     """A source without a folder, a repeat without a number, an input without a height."""
-    from vision.errors import JiejingError
-
     manifests = ["--manifests", str(tmp_path / "datasets")]
     with pytest.raises(JiejingError, match="NAME=FOLDER"):
         call("evaluate", "--source", "streets", *manifests)
@@ -132,8 +156,6 @@ def test_wrong_words_are_users_errors(sources: dict[str, str], tmp_path: Path) -
 
 def test_publish_wants_pictures_to_compare_on(tmp_path: Path) -> None:
     """Replacing a published model without naming pictures is refused."""
-    from vision.errors import JiejingError
-
     (tmp_path / "models" / "street-n").mkdir(parents=True)
     with pytest.raises(JiejingError, match="published already"):
         call("publish", str(tmp_path), "--registry", str(tmp_path / "models"))

@@ -163,11 +163,13 @@ def evaluate(
     manifests: Manifests = MANIFESTS,
     size: Annotated[str | None, typer.Option("--input", help="WIDTHxHEIGHT instead of the model's own sizes.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the figures as JSON.")] = None,
-    choose_thresholds: Annotated[
-        bool, typer.Option(help="Choose the thresholds on these pictures and store them in model.toml.")
+    store: Annotated[
+        bool,
+        typer.Option(help="Choose the thresholds here; store them, the figures and the card's table in the model."),
     ] = False,
 ) -> None:
     """Measure a model through the server's runtime on the validation pictures of the sources."""
+    from training import card
     from training import evaluate as measuring
     from training.compare import with_intervals
     from training.export import set_thresholds, write_json
@@ -176,12 +178,16 @@ def evaluate(
     detector = Detector.load(model, input_wh=_input_wh(size))
     looks = measuring.look(detector, _validation(source, manifests))
     shown = dict(zip(detector.model.classes, detector.model.thresholds, strict=True))
-    if choose_thresholds:
+    folder = detector.model.folder
+    if store:
         shown = measuring.thresholds(looks)
-        set_thresholds(detector.model.folder, shown)
     report = {"model": detector.model.id, "input": size} | with_intervals(measuring.report(looks, shown), looks)
     if out is not None:
         write_json(out, report)
+    if store:
+        card.update(folder / "CARD.md", report)
+        set_thresholds(folder, shown)
+        write_json(folder / "metrics.json", report)
     for name, entry in report["classes"].items():
         if entry["boxes"]:
             figures = f"mAP50 {entry['mAP50']:.3f} {entry['mAP50_interval']}  mAP50-95 {entry['mAP50-95']:.3f}"

@@ -1,0 +1,49 @@
+"""The figures on a model's card: a table between two markers, written anew with every evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.errors import TrainingError
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def table(metrics: Mapping[str, Any]) -> str:
+    """One row per class with true boxes: box count, mAP50 with its interval, mAP50-95, precision and recall as shipped.
+
+    `metrics` as from `training.evaluate.report` with intervals.
+    """
+    lines = [
+        "| class | boxes | mAP50 | holds 9 of 10 | mAP50-95 | threshold | precision | recall |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rows = dict(metrics["classes"]) | {f"{name} as one family": row for name, row in metrics["families"].items()}
+    without = []
+    for name, row in rows.items():
+        if not row["boxes"]:
+            without.append(name)
+            continue
+        low, high = row["mAP50_interval"]
+        at = row["at_threshold"]
+        lines.append(
+            f"| {name} | {row['boxes']} | {row['mAP50']:.3f} | {low:.2f} to {high:.2f} | {row['mAP50-95']:.3f} "
+            f"| {at['threshold']:.2f} | {at['precision']:.2f} | {at['recall']:.2f} |"
+        )
+    if without:
+        lines += ["", f"Without labelled boxes in these pictures, so without a figure: {', '.join(without)}."]
+    return "\n".join(lines)
+
+
+def update(card: Path, metrics: Mapping[str, Any]) -> None:
+    """Replace what stands between the card's markers. Raises TrainingError when the card or a marker is missing."""
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise TrainingError(
+            f"{card}: no place for the figures", remedy=f"write a card with the lines {BEGIN} and {END}"
+        )
+    card.write_text(f"{head}{BEGIN}\n{table(metrics)}\n{END}{tail}", encoding="utf-8")
