@@ -21,7 +21,7 @@ from vision.track import Poses, Track
 WORST_HEADING_DEG = 25.0
 MOST_EVIDENCE = 5
 # A thing whose place is known worse than this is no sighting: no case could be opened or joined by it.
-WORST_RADIUS_M = 15.0
+WORST_RADIUS_M = 10.0
 
 
 @dataclass(frozen=True, slots=True)

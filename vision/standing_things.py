@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from vision.association import Spots, follow
 from vision.camera import Camera
 from vision.candidates import Candidates, Judged, compact, gather, judge, merged, resorted
-from vision.cuboid import FrameStates
+from vision.cuboid import V_EAST, FrameStates
 from vision.geo import FloatArray
 from vision.observations import BoolArray, IntArray, Observations
 from vision.together import Ground, Together, ground_of, solve_together
@@ -23,6 +23,8 @@ SHAKE = np.radians(0.25)
 LEAST_ODDS = -1.0
 # Half the robust square per box beyond which a thing does not look like one that stands.
 WORST_FIT = 4.0
+# Faster than any error of a smoothed path makes a standing thing seem.
+SURELY_MOVING_MPS = 4.0
 # Odds of moving against standing, as logarithms, before looking; what is not mobile moves only when someone carries it.
 MOBILE_ODDS, IMMOBILE_ODDS = 0.0, -3.0
 MOBILE = frozenset(
@@ -132,10 +134,14 @@ def _together(
     numbers = np.cumsum(chosen) - 1
     rows = candidates.rows.where(chosen[candidates.rows.thing])
     rows = rows.renumbered(numbers[rows.thing])
-    moves = (judged.moving > 0)[:, None] & sort_motion
-    start = np.where(moves, judged.motion.things, judged.still.things)[chosen]
+    mobile = np.array([name in MOBILE for name in candidates.names])
+    fast = np.hypot(*judged.motion.things[:, V_EAST:].T) > SURELY_MOVING_MPS
+    moves = mobile & fast & (judged.moving > 0) & sort_motion
+    start = np.where(moves[:, None], judged.motion.things, judged.still.things)[chosen]
     prior = judged.prior.where(chosen)
-    return solve_together(rows, start, prior, frames, ground, camera, sort_motion=sort_motion, covariances=last)
+    return solve_together(
+        rows, start, prior, frames, ground, camera, may_move=mobile[chosen] if sort_motion else None, covariances=last
+    )
 
 
 def _once(seen: Observations, candidates: Candidates, stands: BoolArray, joint: Together) -> StandingThings:

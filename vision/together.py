@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import block_array, coo_array, csc_array, csr_array, diags_array
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from vision.camera import Camera
 from vision.cuboid import (
@@ -30,7 +30,7 @@ from vision.cuboid import (
     robust,
 )
 from vision.geo import FloatArray
-from vision.observations import IntArray
+from vision.observations import BoolArray, IntArray
 from vision.smoothing import STATES, SmoothPath
 from vision.standing import Prior
 from vision.track import SURVEYED_HEADING_SIGMA_DEG, Track
@@ -155,12 +155,12 @@ def solve_together(
     ground: Ground,
     camera: Camera,
     *,
-    sort_motion: bool = False,
+    may_move: BoolArray | None = None,
     covariances: bool = True,
 ) -> Together:
     """Solve all of `start` (t, 9) at once; `frames` are the uncorrected ones.
 
-    With `sort_motion` some of the things may move: each may have an even motion at a bounded price (Cauchy's loss on
+    Those of `may_move` (t,) may have an even motion at a bounded price (Cauchy's loss on
     speed, graduated from loose to tight: Yang et al., Graduated Non-Convexity, RA-L 2020), so that those that stand
     agree on the path and those that move don't bend it.
     """
@@ -170,14 +170,16 @@ def solve_together(
     thing_weight = 1 / prior.sigma**2
     anchor = np.concatenate([prior.mean.ravel(), np.zeros(layout.size - count * PER_THING)])
     state = np.concatenate([start.ravel(), np.zeros(layout.size - count * PER_THING)])
-    slow = SPEED_SIGMAS[0] if sort_motion else 0.0
+    sorting = may_move is not None
+    slow = SPEED_SIGMAS[0] if sorting else 0.0
 
     def normal(at: FloatArray) -> tuple[float, csc_array, FloatArray]:
         weight = thing_weight
-        if sort_motion:
-            speed2 = (layout.things(at)[:, V_EAST:] ** 2).sum(axis=1)
+        if may_move is not None:
+            speed2 = np.where(may_move, (layout.things(at)[:, V_EAST:] ** 2).sum(axis=1), 0.0)
+            still = np.where(may_move, slow, SPEED_SIGMAS[1])
             weight = thing_weight.copy()
-            weight[:, V_EAST:] = (1 / (slow**2 + speed2 / SPEED_BOUND**2))[:, None]
+            weight[:, V_EAST:] = (1 / (still**2 + speed2 / SPEED_BOUND**2))[:, None]
         information = csc_array(block_array([[diags_array(weight.ravel()), None], [None, ground.information]]))
         now = layout.frames(at, frames)
         off, by_thing, by_frame = linearise(rows, layout.things(at), now, camera)
@@ -205,10 +207,10 @@ def solve_together(
     cost, matrix, gradient = normal(state)
     damping = 1e-4
     for turn in range(_ROUNDS):
-        if sort_motion and slow > SPEED_SIGMAS[1]:
+        if sorting and slow > SPEED_SIGMAS[1]:
             slow = max(SPEED_SIGMAS[1], SPEED_SIGMAS[0] * 0.5**turn)
             cost, matrix, gradient = normal(state)
-        step = splu(csc_array(matrix + diags_array(matrix.diagonal() * damping))).solve(-gradient)
+        step = _factor(matrix + diags_array(matrix.diagonal() * damping)).solve(-gradient)
         step[: count * PER_THING] = np.clip(step[: count * PER_THING], -_LIMIT, _LIMIT)
         trial_cost, trial_matrix, trial_gradient = normal(state + step)
         if trial_cost > cost:
@@ -219,15 +221,20 @@ def solve_together(
         settled = cost - trial_cost < 1e-3 * max(1.0, abs(cost)) * 0.1
         state, cost, matrix, gradient = state + step, trial_cost, trial_matrix, trial_gradient
         damping /= 10
-        if settled and (not sort_motion or slow <= SPEED_SIGMAS[1]):
+        if settled and (not sorting or slow <= SPEED_SIGMAS[1]):
             break
     covariance = _covariances(matrix, count) if covariances else np.zeros((count, _KEPT, _KEPT))
     return Together(layout.things(state), layout.frames(state, frames), covariance)
 
 
+def _factor(matrix: csc_array) -> SuperLU:
+    """Factors of a symmetric positive matrix; an ordering for symmetric ones fills in far less than the default."""
+    return splu(csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+
 def _covariances(matrix: csc_array, count: int) -> FloatArray:
     """Marginal covariances (t, 5, 5) of the first five numbers of each thing."""
-    factor = splu(matrix)
+    factor = _factor(matrix)
     covariance = np.zeros((count, _KEPT, _KEPT))
     for begin in range(0, count, 64):
         things = np.arange(begin, min(begin + 64, count))
