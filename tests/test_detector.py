@@ -106,6 +106,26 @@ def test_detection_is_repeatable_and_inside_the_picture() -> None:
     assert first.boxes_xyxy[:, [1, 3]].max() <= 400
 
 
+def test_many_threads_may_begin_at_once() -> None:
+    """Eight threads whose first detection in a fresh process falls together all finish; they once hung."""
+    code = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from tests import pictures
+from vision.detector import Detector
+detectors = [Detector.load(threads=4, input_wh=(160, 160)) for _ in range(2)]
+gate = threading.Barrier(8)
+def one(i):
+    gate.wait()
+    return len(detectors[i % 2].detect(pictures.street(160, 160), min_score=0.0))
+with ThreadPoolExecutor(8) as pool:
+    print(len(set(pool.map(one, range(8)))))
+"""
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=300)
+    assert done.stdout.split() == ["1"], done.stderr
+
+
 def test_written_formats_agree() -> None:
     """COCO's x, y, width, height and YOLO's centre shares describe the same box."""
     found = Detections.of([("bin", 0.5, (10.0, 20.0, 50.0, 100.0))], (200, 200))

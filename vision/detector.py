@@ -75,6 +75,10 @@ def choose_input(picture_wh: tuple[int, int], sizes: tuple[tuple[int, int], ...]
 class Detector:
     """A loaded model. Safe to share between threads: each thread has its own inference request per input size."""
 
+    # Whether this process has passed an array through the binding yet; detectors share the lock.
+    _used = False
+    _first_use_lock = threading.Lock()
+
     def __init__(self, model: Model, *, threads: int = 2, input_wh: tuple[int, int] | None = None) -> None:
         import openvino as ov
 
@@ -127,7 +131,20 @@ class Detector:
                         f"{self.model.xml} cannot be compiled for {input_wh[0]}×{input_wh[1]} ({error})",
                         remedy="export the model again with a dynamic height and width",
                     ) from error
+                self._first_use(self._compiled[input_wh], input_wh)
             return self._compiled[input_wh]
+
+    def _first_use(self, compiled: Any, input_wh: tuple[int, int]) -> None:
+        """Run an empty picture once in this process, while every other thread waits.
+
+        The binding sets itself up when arrays first pass through it. Two threads doing that at once can block each
+        other for ever: one holds a C++ guard and wants Python's lock, the other holds that lock and wants the guard.
+        """
+        with Detector._first_use_lock:
+            if not Detector._used:
+                empty = np.zeros((1, input_wh[1], input_wh[0], 3), np.uint8)
+                np.asarray(compiled.create_infer_request().infer([empty])[0])
+                Detector._used = True
 
     def _request(self, input_wh: tuple[int, int]) -> Any:
         requests = self._local.__dict__.setdefault("requests", {})
