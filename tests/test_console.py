@@ -7,7 +7,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
-from playwright.sync_api import Error, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from serve.app import create_app
 from serve.console import build
@@ -39,6 +39,9 @@ from tests.serve_support import (
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 KEY = "a-key-of-sixteen-and-more"
+# A browser that draws maps without a graphics card, on a machine that is busy with other things.
+_PATIENCE_MS = 180_000
+expect.set_options(timeout=_PATIENCE_MS)
 GARBAGE, SHED = (224, 138, 0), (47, 125, 225)  # the colours of the classes in serve/console/wording.py
 
 needs_build = pytest.mark.skipif(not build.is_built(), reason="run python -m serve.console.build first")
@@ -92,13 +95,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
             args=["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"],
         )
         page = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light").new_page()
+        page.set_default_timeout(_PATIENCE_MS)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
         page.on(
             "request", lambda asked: None if asked.url.startswith((url, "blob:", "data:")) else faults.append(asked.url)
         )
         page.goto(url)
-        page.wait_for_selector("body[data-ready]", timeout=90_000)
+        page.wait_for_selector("body[data-ready]", timeout=_PATIENCE_MS)
         yield page
         browser.close()
     assert faults == []
@@ -108,6 +112,13 @@ def _colours(page: Page) -> dict[tuple[int, int, int], int]:
     """How often each colour is on the map."""
     shot = Image.open(io.BytesIO(page.locator("#map").screenshot())).convert("RGB")
     return {colour: count for count, colour in shot.getcolors(maxcolors=1 << 24) or []}
+
+
+def _eventually(page: Page, holds: Callable[[dict[tuple[int, int, int], int]], bool]) -> None:
+    """Fails when the map does not come to look so: it moves for a while after a click."""
+    deadline = time.monotonic() + _PATIENCE_MS / 1000
+    while not holds(_colours(page)):
+        assert time.monotonic() < deadline, "the map does not come to show it"
 
 
 def _near(colours: dict[tuple[int, int, int], int], wanted: tuple[int, int, int]) -> int:
@@ -144,8 +155,7 @@ def test_a_case_opens_with_its_picture_box_code_and_log(page: Page) -> None:
     panel.locator(".strip button").nth(1).click()
     assert panel.locator(".shot:not([hidden])").get_attribute("id") == "shot-2"
     assert page.url.endswith(f"#case={page.locator('.item.open').get_attribute('data-case')}")
-    page.wait_for_timeout(1500)
-    assert _near(_colours(page), GARBAGE) > 30
+    _eventually(page, lambda colours: _near(colours, GARBAGE) > 30)
     page.keyboard.press("Escape")
     assert not panel.is_visible()
 
@@ -157,13 +167,10 @@ def test_filters_narrow_list_and_map(page: Page) -> None:
     """Choosing a class leaves its cases only, on the list and on the map."""
     page.goto(page.url.split("#")[0])
     page.reload()
-    page.wait_for_selector("body[data-ready]", timeout=90_000)
+    page.wait_for_selector("body[data-ready]", timeout=_PATIENCE_MS)
     page.locator("label:has(input[value=shed])").click()
     expect(page.locator("#case-list .item")).to_have_count(1)
-    page.wait_for_timeout(1500)
-    colours = _colours(page)
-    assert _near(colours, GARBAGE) < 10
-    assert _near(colours, SHED) > 40
+    _eventually(page, lambda colours: _near(colours, GARBAGE) < 10 and _near(colours, SHED) > 40)
     page.locator("label:has(input[value=shed])").click()
     expect(page.locator("#case-list .item")).to_have_count(3)
 
@@ -190,13 +197,11 @@ def test_patrols_say_why_there_is_no_case(page: Page) -> None:
 def test_the_interface_is_described_offline(page: Page) -> None:
     """/docs lists the routes without a single request to another host."""
     other = page.context.new_page()
+    other.set_default_timeout(_PATIENCE_MS)
     asked: list[str] = []
     other.on("request", lambda one: asked.append(one.url))
-    try:
-        other.goto(page.url.split("#")[0] + "docs")
-        expect(other.get_by_text("detect", exact=False).first).to_be_visible(timeout=30_000)
-    except Error as error:
-        pytest.fail(str(error))
+    other.goto(page.url.split("#")[0] + "docs")
+    expect(other.locator("[data-path='/v1/detect']")).to_be_visible()
     host = page.url.split("/")[2]
     assert {one.split("/")[2] for one in asked if one.startswith("http")} == {host}
     other.close()

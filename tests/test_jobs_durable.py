@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -40,6 +42,8 @@ from tests.serve_support import no_path, run_fake
 start_engine(Settings(data=Path(sys.argv[1]), _env_file=None), runner=run_fake, path_reader=no_path)
 time.sleep(600)
 """
+# How long a machine that is busy with other things may take to start a process or to come to a job.
+PATIENCE_S = 300.0
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -54,7 +58,7 @@ def server(folder: Path, port: int, works: str = "works") -> Iterator[subprocess
     """A server process on `folder` that answers."""
     process = subprocess.Popen([sys.executable, "-c", SERVER, str(folder), str(port), works], cwd=ROOT)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 Vehicle(f"http://127.0.0.1:{port}", "v")._ask("GET", "/health/ready")
@@ -105,7 +109,7 @@ def test_a_killed_server_finishes_what_it_had_acknowledged(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_server_that_is_asked_to_stop_gives_its_work_back(tmp_path: Path) -> None:
-    """SIGTERM in the midst of processing ends the process soon and cleanly; the next start does the work."""
+    """SIGTERM in the midst of processing ends the process and gives the patrol back; the next start does it."""
     port = _free_port()
     vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1")
     files = _patrol(tmp_path / "pass", pictures=12, sleep_s=0.3)
@@ -114,9 +118,9 @@ def test_a_server_that_is_asked_to_stop_gives_its_work_back(tmp_path: Path) -> N
         patrol = vehicle.upload(START, files)
         _until_processing(vehicle, patrol)
         process.send_signal(signal.SIGTERM)
-        began = time.monotonic()
-        process.wait(timeout=20)
-        assert time.monotonic() - began < 8
+        process.wait(timeout=PATIENCE_S)
+    with contextlib.closing(sqlite3.connect(data / "jiejing.sqlite")) as books:
+        assert books.execute("SELECT state, attempts, handbacks FROM patrols").fetchall() == [("queued", 0, 1)]
     with server(data, port):
         assert vehicle.wait(patrol)["state"] == "done"
         assert len(vehicle.cases()) == 12
@@ -171,7 +175,7 @@ def test_a_server_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def _until_processing(vehicle: Vehicle, patrol: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not 0 < (report := vehicle.report(patrol))["frames"]["read"] < len(report["missing"]) + 100:
         assert report["state"] in ("queued", "processing"), report
         assert time.monotonic() < deadline

@@ -68,7 +68,7 @@ class Intake:
                 },
                 "errors": patrols.faults_of(desk, patrol_id),
                 "assumptions": patrol.assumptions,
-                "sightings": len(cases.sightings_of_patrol(desk, patrol_id)),
+                "sightings": cases.count_sightings(desk, patrol_id),
                 "cases": cases.tally_of(desk, patrol_id),
                 "model": patrol.model,
                 "finished_at": patrol.finished_at,

@@ -70,8 +70,14 @@ def take_turn(desk: Desk) -> None:
         .where(jurisdictions.c.code == desk.jurisdiction)
         .values(merges=jurisdictions.c.merges + 1)
     )
-    if not took.rowcount:
-        desk.connection.execute(jurisdictions.insert().values(code=desk.jurisdiction, merges=1))
+    if took.rowcount:
+        return
+    try:
+        with desk.connection.begin_nested():
+            desk.connection.execute(jurisdictions.insert().values(code=desk.jurisdiction, merges=1))
+    except sa.exc.IntegrityError:
+        # Another transaction was first to make the row: wait for it like everybody else.
+        take_turn(desk)
 
 
 def log_of(desk: Desk, case_id: str) -> list[Event]:
@@ -248,6 +254,16 @@ def tally_of(desk: Desk, patrol_id: str) -> dict[str, int]:
         .where(views.c.patrol_id == patrol_id, cases.c.jurisdiction == desk.jurisdiction)
     )
     return {"opened": opened, "joined": len(rows) - opened, "verified": int(seen_without or 0)}
+
+
+def count_sightings(desk: Desk, patrol_id: str) -> int:
+    """How many sightings a patrol has."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(sightings.join(patrols, patrols.c.id == sightings.c.patrol_id))
+        .where(sightings.c.patrol_id == patrol_id, patrols.c.jurisdiction == desk.jurisdiction)
+    )
+    return int(desk.connection.scalar(query) or 0)
 
 
 def sightings_of_patrol(desk: Desk, patrol_id: str) -> list[dict[str, Any]]:

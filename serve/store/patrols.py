@@ -103,20 +103,24 @@ def announce(desk: Desk, said: Announcement, now: datetime) -> tuple[Patrol, boo
                 remedy=f"announce it as before, or DELETE /v1/patrols/{patrol_id} first",
             )
         return patrol, False
-    desk.connection.execute(
-        patrols.insert().values(
-            id=patrol_id,
-            jurisdiction=desk.jurisdiction,
-            vehicle=said.vehicle,
-            started_at=said.started_at,
-            camera=None if said.camera is None else json.dumps(said.camera),
-            manifest_sha256=said.manifest_sha256,
-            state=State.RECEIVING.value,
-            created_at=now,
-            assumptions=[],
-            path=[],
-        )
+    new = patrols.insert().values(
+        id=patrol_id,
+        jurisdiction=desk.jurisdiction,
+        vehicle=said.vehicle,
+        started_at=said.started_at,
+        camera=None if said.camera is None else json.dumps(said.camera),
+        manifest_sha256=said.manifest_sha256,
+        state=State.RECEIVING.value,
+        created_at=now,
+        assumptions=[],
+        path=[],
     )
+    try:
+        with desk.connection.begin_nested():
+            desk.connection.execute(new)
+    except sa.exc.IntegrityError:
+        # The same announcement in another transaction was a moment earlier.
+        return announce(desk, said, now)
     desk.connection.execute(
         files.insert(),
         [
