@@ -2,7 +2,7 @@
 
 A thing is an upright cuboid: centre east and north (metres), yaw of its long axis (radians, anticlockwise from east),
 natural logarithms of length, width and height (metres), height of its base above the road, velocity east and north.
-A frame is a lens place, a heading and the tilt of the vehicle's axes against the road below: pitch nose up +, roll left
+A frame is a place, a heading and the tilt of the vehicle's axes against the road below: pitch nose up +, roll left
 side up + (radians). The road is a plane through the wheels; the lens is `camera.height_m` above it.
 """
 
@@ -18,7 +18,7 @@ from vision.observations import BOTTOM, LEFT, RIGHT, TOP, BoolArray, IntArray, O
 
 EAST, NORTH, YAW, LENGTH, WIDTH, HEIGHT, BASE, V_EAST, V_NORTH = range(9)
 THING = 9
-LENS_EAST, LENS_NORTH, HEADING, PITCH, ROLL, LOG_LENS_HEIGHT, LOG_FOCAL = range(7)
+PLACE_EAST, PLACE_NORTH, HEADING, PITCH, ROLL, LOG_LENS_HEIGHT, LOG_FOCAL = range(7)
 FRAME = 7
 # Pixels of a 1,000-pixel-wide picture by which annotators and detectors differ on one edge, and the share of the side
 # by which a cuboid is a wrong shape. The second is the same in all frames that show one aspect of the thing.
@@ -31,10 +31,12 @@ _SIGNS = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]], float) / 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameStates:
-    """k frames: `lens_m` (k, 2) east, north; `heading` (k,) radians clockwise from north; `tilt` (k, 2) pitch and roll
+    """k frames: `place_m` (k, 2) east, north of the point that the track gives; `lever_m`: the lens forward and left of
+    it; `heading` (k,) radians clockwise from north; `tilt` (k, 2) pitch and roll
     of the vehicle against the road, radians; the corrections of lens height and focal length as logarithms."""
 
-    lens_m: FloatArray
+    place_m: FloatArray
+    lever_m: tuple[float, float]
     heading: FloatArray
     tilt: FloatArray
     log_lens_height: float = 0.0
@@ -96,7 +98,11 @@ def linearise(
     """Whitened residuals (n, 4) of predicted against seen edges, and their derivatives by the thing (n, 4, 9) and by
     the frame (n, 4, 7), at `things` (t, 9)."""
     x = things[rows.thing]
-    lens, heading, tilt = frames.lens_m[rows.frame], frames.heading[rows.frame], frames.tilt[rows.frame]
+    heading, tilt = frames.heading[rows.frame], frames.tilt[rows.frame]
+    sin, cos = np.sin(heading), np.cos(heading)
+    to_road = np.stack([np.stack([sin, cos], axis=1), np.stack([-cos, sin], axis=1)], axis=1)  # (n, 2, 2)
+    lever = np.array(frames.lever_m)
+    lens = frames.place_m[rows.frame] + lever @ to_road
     long, wide, tall = np.exp(x[:, LENGTH]), np.exp(x[:, WIDTH]), np.exp(x[:, HEIGHT])
     axis = np.stack([np.cos(x[:, YAW]), np.sin(x[:, YAW])], axis=1)
     side = np.stack([-axis[:, 1], axis[:, 0]], axis=1)
@@ -104,8 +110,6 @@ def linearise(
     across = _SIGNS[None, :, 1:] * (wide[:, None] * side)[:, None]
     centre = x[:, :2] + x[:, V_EAST : V_NORTH + 1] * rows.elapsed_s[:, None]
     away = centre[:, None] + along + across - lens[:, None]
-    sin, cos = np.sin(heading), np.cos(heading)
-    to_road = np.stack([np.stack([sin, cos], axis=1), np.stack([-cos, sin], axis=1)], axis=1)  # (n, 2, 2)
     level = away @ to_road.swapaxes(1, 2)
     lens_height = camera.height_m * np.exp(frames.log_lens_height)
     foot = (x[:, BASE] - lens_height)[:, None]
@@ -150,9 +154,9 @@ def linearise(
     by_thing[..., HEIGHT] = up * (chosen >= 4) * tall[:, None]
     by_thing[..., BASE] = up
     by_thing[..., V_EAST : V_NORTH + 1] = by_place * rows.elapsed_s[:, None, None]
-    spot = level[pick, corner]
+    spot = level[pick, corner] + lever  # seen from the point that the heading turns about
     by_frame = np.empty((len(x), 4, FRAME))
-    by_frame[..., LENS_EAST : LENS_NORTH + 1] = -by_place
+    by_frame[..., PLACE_EAST : PLACE_NORTH + 1] = -by_place
     by_frame[..., HEADING] = flat[..., 1] * spot[..., 0] - flat[..., 0] * spot[..., 1]
     by_frame[..., PITCH] = gradient[..., 0] * edge_points[..., 2] - gradient[..., 2] * edge_points[..., 0]
     by_frame[..., ROLL] = gradient[..., 1] * edge_points[..., 2] - gradient[..., 2] * edge_points[..., 1]

@@ -26,7 +26,8 @@ SLIP_M, HEADING_WALK = 0.05, np.radians(0.3)
 # A phone's receiver: most of its error wanders with the satellites and the facades, a fifth of it is white.
 ERROR_MEMORY_S, WHITE_SHARE = 30.0, 0.2
 HEADING_FIX_SIGMA, SPEED_FIX_SIGMA = np.radians(3.0), 0.3
-KNOT_S = 0.5
+# Knots, and how far the path goes on before the first fix and after the last.
+KNOT_S, REACH_S = 0.5, 2.0
 _ROUNDS = 25
 
 
@@ -79,8 +80,9 @@ def smooth_fixes(
 
 
 def _knots(time_s: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-    """Knots at the fixes, and every half second inside a short gap; where each fix is among them."""
-    filled = [time_s]
+    """Knots at the fixes, every half second inside a short gap and beyond both ends; where each fix is among them."""
+    beyond = np.arange(KNOT_S, REACH_S + KNOT_S / 2, KNOT_S)
+    filled = [time_s, time_s[0] - beyond, time_s[-1] + beyond]
     gaps = np.diff(time_s)
     for i in np.flatnonzero((gaps > 1.5 * KNOT_S) & (gaps <= 10.0)):
         filled.append(np.linspace(time_s[i], time_s[i + 1], int(np.ceil(gaps[i] / KNOT_S - 0.01)) + 1)[1:-1])
@@ -92,6 +94,13 @@ def _first_guess(knots: FloatArray, time_s: FloatArray, east_north: FloatArray, 
     """Positions through the fixes, headings along chords long enough to tell them, held while standing."""
     states = np.zeros((len(knots), STATES))
     place = np.stack([np.interp(knots, time_s, east_north[:, axis]) for axis in (0, 1)], axis=1)
+    for end, inner in ((0, np.searchsorted(time_s, time_s[0] + 3.0)), (-1, np.searchsorted(time_s, time_s[-1] - 3.0))):
+        inner = min(int(inner), len(time_s) - 1)
+        elapsed = time_s[end] - time_s[inner]
+        if elapsed:
+            velocity = (east_north[end] - east_north[inner]) / elapsed
+            outside = (knots < time_s[0]) if end == 0 else (knots > time_s[-1])
+            place[outside] = east_north[end] + (knots[outside, None] - time_s[end]) * velocity
     chord = max(2.0, 2.0 * float(np.median(accuracy)))
     heading = np.full(len(knots), np.nan)
     low = high = 0
@@ -176,9 +185,7 @@ class PathProblem:
         place = np.sqrt(SPEED_WALK**2 * dt**3 / 12 + SLIP_M**2 * dt)
         bending = (self.bend[1:] + self.bend[:-1]) / 2 * np.sqrt(1 - self.bend_keep**2)
         turning = np.sqrt(HEADING_WALK**2 * dt + (bending * speed * dt) ** 2 / 12)
-        sigma = np.stack(
-            [place, place, turning, SPEED_WALK * np.sqrt(dt), bending, wander, wander], axis=1
-        )
+        sigma = np.stack([place, place, turning, SPEED_WALK * np.sqrt(dt), bending, wander, wander], axis=1)
         return r / sigma, from_ / sigma[:, :, None], to / sigma[:, :, None]
 
     def _alone(self, s: FloatArray) -> tuple[FloatArray, FloatArray]:

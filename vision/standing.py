@@ -169,7 +169,7 @@ def _apart(frames: FrameStates, rows: BoxRows, own: FloatArray) -> tuple[BoxRows
     mine = own[rows.thing]
     apart = replace(
         frames,
-        lens_m=frames.lens_m[rows.frame],
+        place_m=frames.place_m[rows.frame],
         heading=frames.heading[rows.frame] + mine[:, 2] + mine[:, 3] * rows.elapsed_s,
         tilt=frames.tilt[rows.frame] + mine[:, :2],
     )

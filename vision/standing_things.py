@@ -25,6 +25,8 @@ LEAST_ODDS = -1.0
 WORST_FIT = 4.0
 # Faster than any error of a smoothed path makes a standing thing seem.
 SURELY_MOVING_MPS = 4.0
+# What has been found to stand may move by this in the last solution: nothing.
+STANDS_STILL_MPS = 0.01
 # Odds of moving against standing, as logarithms, before looking; what is not mobile moves only when someone carries it.
 MOBILE_ODDS, IMMOBILE_ODDS = 0.0, -3.0
 MOBILE = frozenset(
@@ -62,7 +64,8 @@ class StandingThings:
 def standing_things(seen: Observations, track: Track, poses: Poses, camera: Camera) -> StandingThings:
     """Find what stands among the boxes and where. `poses` are those of the frames of `seen`."""
     spots = Spots(seen, camera)
-    raw = FrameStates(seen.lens_m, seen.heading, suspension(track, seen.time_s, poses))
+    lever = (camera.mount.forward_m, camera.mount.left_m)
+    raw = FrameStates(poses.enu_m[:, :2], lever, seen.heading, suspension(track, seen.time_s, poses))
     shake_px = 0.0 if track.surveyed else SHAKE * float(np.mean(camera.focal_xy))
     ground = ground_of(track, seen.time_s, seen.lens_m, camera)
     label, odds = follow(seen, spots, camera)
@@ -139,6 +142,8 @@ def _together(
     moves = mobile & fast & (judged.moving > 0) & sort_motion
     start = np.where(moves[:, None], judged.motion.things, judged.still.things)[chosen]
     prior = judged.prior.where(chosen)
+    if last:
+        prior.sigma[:, V_EAST:] = STANDS_STILL_MPS
     return solve_together(
         rows, start, prior, frames, ground, camera, may_move=mobile[chosen] if sort_motion else None, covariances=last
     )

@@ -17,10 +17,10 @@ from scipy.sparse.linalg import SuperLU, splu
 from vision.camera import Camera
 from vision.cuboid import (
     HEADING,
-    LENS_EAST,
     LOG_FOCAL,
     LOG_LENS_HEIGHT,
     PITCH,
+    PLACE_EAST,
     ROLL,
     THING,
     V_EAST,
@@ -42,7 +42,7 @@ TILT_MEMORY_M, TILT_MEMORY_S = 30.0, 60.0
 KNOT_S = 1.0
 PATH_MEMORY_S = 30.0
 _SHARED = 5  # log lens height, mount yaw, log focal length, mount pitch, mount roll
-_ROUNDS = 10
+_ROUNDS = 12
 # What speed a thing may have for free, first and last, and how many of these it takes for the price to level off.
 SPEED_SIGMAS, SPEED_BOUND = (1.6, 0.1), 3.0
 _LIMIT = 3.0
@@ -205,7 +205,8 @@ def solve_together(
         return total, csc_array(matrix), gradient
 
     cost, matrix, gradient = normal(state)
-    damping = 1e-4
+    # Little damping: what only the receiver holds, such as the turn of the whole path, is weak beside what boxes hold.
+    damping = 1e-10
     for turn in range(_ROUNDS):
         if sorting and slow > SPEED_SIGMAS[1]:
             slow = max(SPEED_SIGMAS[1], SPEED_SIGMAS[0] * 0.5**turn)
@@ -214,13 +215,13 @@ def solve_together(
         step[: count * PER_THING] = np.clip(step[: count * PER_THING], -_LIMIT, _LIMIT)
         trial_cost, trial_matrix, trial_gradient = normal(state + step)
         if trial_cost > cost:
-            damping = max(damping, 1e-4) * 10
+            damping = max(damping, 1e-8) * 100
             if damping > 1e4:
                 break
             continue
-        settled = cost - trial_cost < 1e-3 * max(1.0, abs(cost)) * 0.1
+        settled = cost - trial_cost < 0.02 + 1e-5 * cost
         state, cost, matrix, gradient = state + step, trial_cost, trial_matrix, trial_gradient
-        damping /= 10
+        damping = max(damping / 10, 1e-12)
         if settled and (not sorting or slow <= SPEED_SIGMAS[1]):
             break
     covariance = _covariances(matrix, count) if covariances else np.zeros((count, _KEPT, _KEPT))
@@ -275,7 +276,7 @@ class _Layout:
         g = self.ground
         share = g.share[rows.frame][:, None, None]
         path_share = g.path_share[rows.frame][:, None, None]
-        tilt, path = by_frame[..., PITCH : ROLL + 1], by_frame[..., LENS_EAST : HEADING + 1]
+        tilt, path = by_frame[..., PITCH : ROLL + 1], by_frame[..., PLACE_EAST : HEADING + 1]
         shared = np.stack(
             [
                 by_frame[..., LOG_LENS_HEIGHT],
@@ -320,7 +321,8 @@ class _Layout:
         moved = path[g.path_knot] * (1 - g.path_share)[:, None] + path[after] * g.path_share[:, None]
         log_height, yaw, log_focal, pitch, roll = state[self.shared :]
         return FrameStates(
-            raw.lens_m + moved[:, :2],
+            raw.place_m + moved[:, :2],
+            raw.lever_m,
             raw.heading + moved[:, 2] + yaw,
             raw.tilt + tilt + np.array([pitch, roll]),
             raw.log_lens_height + float(log_height),

@@ -18,13 +18,13 @@ import numpy.typing as npt
 from vision.errors import TrackError
 from vision.fixes import DEFAULT_ACCURACY_M, Fix, cleaned
 from vision.geo import FloatArray, LocalFrame, unwrap_deg
-from vision.smoothing import SmoothPath, smooth_fixes
+from vision.smoothing import REACH_S, SmoothPath, smooth_fixes
 from vision.track_files import read_fixes
 
 # An inertial system that logs pitch and roll gives its own heading to about this.
 SURVEYED_HEADING_SIGMA_DEG = 0.25
-# A pose is known this long after the last fix and inside gaps up to this length; beyond it nothing is claimed.
-REACH_S, LONGEST_GAP_S = 2.0, 10.0
+# A pose is known inside gaps up to this length, and `REACH_S` beyond a fix; elsewhere nothing is claimed.
+LONGEST_GAP_S = 10.0
 _KNOT_SPACING_S = 0.5
 
 
