@@ -8,6 +8,7 @@ the stretches before and after tell what it may be. Then one assignment over all
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,8 +32,10 @@ MISTAKEN_COST = 8.0
 WIDE_GATE = 16.0
 # Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
 _STRETCH_S, _PAUSE_S, _LONGEST_S = 6.0, 2.0, 12.0
-_SWEEPS = 4
-_BEST = 3
+# Stretches further off than this say next to nothing.
+_HEARD_S = 90.0
+_ROUNDS = 4
+_BEST = 4
 _MOST_SHIFTS = 60
 
 
@@ -77,32 +80,47 @@ def match(
     if not any(pairs):
         return {}
     times = [_moment(one) for one in ordered]
-    clues: dict[int, Shift] = {}
-    before: Mapping[int, _Pair] | None = None
-    for _ in range(_SWEEPS):
-        wander = Wander(times, variances, clues)
-        chosen: dict[int, _Pair] = {}
-        for stretch in _stretches(times):
-            chosen |= _fit_stretch(stretch, pairs, times, variances, wander)
-        clues = _clues(chosen)
-        if chosen == before:
+    chosen = _by_stretches(pairs, times, variances)
+    for _ in range(_ROUNDS):
+        again = _assign(pairs, Wander(times, variances, _clues(chosen)))
+        if again == chosen:
             break
-        before = chosen
-    for _ in range(_SWEEPS):
-        final = _assign(pairs, Wander(times, variances, clues))
-        again = _clues(final)
-        if again == clues:
-            break
-        clues = again
-    return {ordered[i].id: pair.known for i, pair in final.items()}
+        chosen = again
+    return {ordered[i].id: pair.known for i, pair in chosen.items()}
+
+
+def _by_stretches(
+    pairs: Sequence[Sequence[_Pair]], times: Sequence[float], variances: Sequence[float]
+) -> dict[int, _Pair]:
+    """Pairs under the likeliest shift of each stretch, the clearest stretches first: they tell what others may be."""
+    alone = Wander(times, variances, {})
+    stretches = [stretch for stretch in _stretches(times) if any(pairs[i] for i in stretch)]
+    fits = [
+        _fit_stretch(stretch, pairs, times, variances, alone.around(stretch[0], stretch[-1])) for stretch in stretches
+    ]
+    order = sorted(range(len(stretches)), key=lambda k: (fits[k][0], k))
+    chosen: dict[int, _Pair] = {}
+    for _ in range(2):
+        for k in order:
+            stretch = stretches[k]
+            for i in stretch:
+                chosen.pop(i, None)
+            first = bisect.bisect_left(times, times[stretch[0]] - _HEARD_S)
+            last = bisect.bisect_right(times, times[stretch[-1]] + _HEARD_S)
+            clues = {i - first: clue for i, clue in _clues(chosen, range(first, last)).items()}
+            wander = Wander(times[first:last], variances[first:last], clues)
+            prior = wander.around(stretch[0] - first, stretch[-1] - first)
+            chosen |= _fit_stretch(stretch, pairs, times, variances, prior)[1]
+    return chosen
 
 
 def _moment(sighting: Sighting) -> float:
     return (sighting.first_seen.timestamp() + sighting.last_seen.timestamp()) / 2
 
 
-def _clues(chosen: Mapping[int, _Pair]) -> dict[int, Shift]:
-    return {i: Shift(pair.east, pair.north, pair.own[0], pair.own[2]) for i, pair in chosen.items()}
+def _clues(chosen: Mapping[int, _Pair], within: Iterable[int] | None = None) -> dict[int, Shift]:
+    told = chosen if within is None else [i for i in within if i in chosen]
+    return {i: Shift(chosen[i].east, chosen[i].north, chosen[i].own[0], chosen[i].own[2]) for i in told}
 
 
 def _pairs(
@@ -220,13 +238,10 @@ def _fit_stretch(
     pairs: Sequence[Sequence[_Pair]],
     times: Sequence[float],
     variances: Sequence[float],
-    wander: Wander,
-) -> dict[int, _Pair]:
-    """The pairs of the stretch under its likeliest shift."""
+    prior: Shift,
+) -> tuple[float, dict[int, _Pair]]:
+    """The cost and the pairs of the stretch under its likeliest shift; no pairs cost 0."""
     near = [pair for i in stretch for pair in pairs[i]]
-    if not near:
-        return {}
-    prior = wander.around(stretch[0], stretch[-1])
     middle = (times[stretch[0]] + times[stretch[-1]]) / 2
     widened = []
     for pair in near:
@@ -240,7 +255,7 @@ def _fit_stretch(
         cost, chosen = _refined(east, north, prior, widened)
         if cost < least:
             least, best = cost, chosen
-    return best
+    return least, best
 
 
 def _shifts(near: Sequence[_Pair], prior: Shift) -> list[tuple[float, float]]:
@@ -258,12 +273,20 @@ _Weighed = tuple[_Pair, Covariance, float]
 
 
 def _rough_cost(east: float, north: float, prior: Shift, widened: Sequence[_Weighed]) -> float:
-    """Cost of a shift when each sighting joins what is nearest, although others may claim it too."""
-    least: defaultdict[int, float] = defaultdict(float)
+    """Cost of a shift when the nearest pairs are taken first, each known thing once."""
+    offers = []
     for pair, own, price in widened:
         cost = quadratic(own, pair.east - east, pair.north - north) - price
-        least[pair.sighting] = min(least[pair.sighting], cost)
-    return _unlikely(east, north, prior) + math.fsum(least.values())
+        if cost < 0:
+            offers.append((cost, pair.sighting, pair.known))
+    offers.sort()
+    total = _unlikely(east, north, prior)
+    taken: set[int | str] = set()
+    for cost, sighting, known in offers:
+        if sighting not in taken and known not in taken:
+            taken |= {sighting, known}
+            total += cost
+    return total
 
 
 def _refined(east: float, north: float, prior: Shift, widened: Sequence[_Weighed]) -> tuple[float, dict[int, _Pair]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from serve.cases.align import aligned
 from serve.cases.events import Draft, Event, Kind
 from serve.cases.gone import verdict
 from serve.cases.ground import fuse, offset_m, shared_sigma
@@ -128,7 +129,9 @@ def _assign(
 ) -> dict[str, str]:
     """The case each sighting joins or opens: lap by lap, each lap as a whole."""
     parts = {case.id: [(part.place, part.shared_sigma_m) for part in case.seen] for case in others.values()}
-    known = {case.id: _known(case) for case in others.values() if case.is_open or case.stage in DONE_STAGES}
+    joinable = [case for case in others.values() if case.is_open or case.stage in DONE_STAGES]
+    placed = aligned(joinable)
+    known = {case.id: _known(case, *placed[case.id]) for case in joinable}
     case_of: dict[str, str] = {}
 
     def may_join(sighting: Sighting, one: Known) -> bool:
@@ -164,9 +167,9 @@ def _assign(
     return case_of
 
 
-def _known(case: Case) -> Known:
+def _known(case: Case, place: Place, shared_sigma_m: float) -> Known:
     handicap = CLOSED_COST if case.stage in DONE_STAGES else 0.0
-    return Known(case.id, case.kin, case.class_name, case.place, case.shared_sigma_m, handicap)
+    return Known(case.id, case.kin, case.class_name, place, shared_sigma_m, handicap)
 
 
 def _laps(sightings: Sequence[Sighting]) -> list[list[Sighting]]:
