@@ -52,7 +52,7 @@ def photograph(url: str, class_name: str, dark: bool) -> bytes:
 
 
 def main() -> int:
-    """Run the demo in a folder of its own and write the picture, with few enough colours to stay small."""
+    """Run the demo in a folder of its own and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", type=Path)
     parser.add_argument("--class", dest="class_name", default="overflow")
@@ -72,12 +72,7 @@ def main() -> int:
         finally:
             demo.terminate()
             demo.wait()
-    picture = (
-        Image.open(io.BytesIO(shot))
-        .convert("RGB")
-        .quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    )
-    picture.save(wanted.target, optimize=True)
+    Image.open(io.BytesIO(shot)).convert("RGB").save(wanted.target, optimize=True)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from serve.cases.matters import Matter
 from serve.cases.values import Sighting
 
@@ -12,7 +14,8 @@ def why_no_case(sighting: Sighting, matter: Matter) -> str | None:
         return matter.why_not
     if sighting.score < matter.min_score:
         return (
-            f"its score of {sighting.score:.2f} is below {matter.min_score:.2f},"
+            # Cut, not rounded: .349 is not "0.35, below 0.35".
+            f"its score of {math.floor(sighting.score * 100) / 100:.2f} is below {matter.min_score:.2f},"
             f" the least that opens a case of {matter.code} {matter.name}"
         )
     if sighting.frames < matter.min_frames:
