@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench renderer clean
 
 $(VENV)/base: pyproject.toml constraints.txt
 	@echo "== making $(VENV) with the base install (no torch)"
@@ -35,6 +35,10 @@ bench: $(VENV)/dev ## what the figures in docs/performance.md rest on; peers are
 	$(BIN)/python bench/detect.py $(BENCH_ARGS)
 	$(BIN)/python bench/locate.py
 	$(BIN)/python bench/merge.py
+
+renderer: ## Blender as a Python module, for `jiejing simulate --renderer .venv-renderer/bin/python` (1.2 GB, Python 3.11)
+	test -x .venv-renderer/bin/python || python3.11 -m venv .venv-renderer
+	.venv-renderer/bin/python -m pip install --quiet "bpy==4.5.*"
 
 clean: ## remove the virtual environment and build outputs
 	rm -rf $(VENV) build dist
