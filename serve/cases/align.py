@@ -76,7 +76,7 @@ def _moves(
         if near:
             off = wander.around(i, i)
             variance = (off.variance_east + off.variance_north) / 2
-            weight = 1 / max(part.place.covariance_m2[0] + part.place.covariance_m2[2], 1e-6)
+            weight = 2 / max(part.place.covariance_m2[0] + part.place.covariance_m2[2], 1e-6)
             found.append((case_id, (weight, off.east, off.north, variance, min(near))))
     return found
 

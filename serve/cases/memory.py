@@ -28,8 +28,8 @@ SEEN_ODDS = 6.0
 OTHER_CLASS_COST = 4.0
 # The same for classes of different kin that the detector mistakes for one another.
 MISTAKEN_COST = 8.0
-# 99.97 % of the chi-square distribution with two degrees of freedom: what is further apart is not even considered.
-WIDE_GATE = 16.0
+# Squared distance, shift included, beyond which a pair is not even considered: receivers err by five sigmas at times.
+WIDE_GATE = 36.0
 # Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
 _STRETCH_S, _PAUSE_S, _LONGEST_S = 6.0, 2.0, 12.0
 # Stretches further off than this say next to nothing.
