@@ -200,7 +200,7 @@ def merged(
     error = np.where(splinter, np.minimum(np.sqrt(np.trace(covariance, axis1=1, axis2=2)), FARTHEST_JOIN_M), 0.0)
     same = np.array(names)[:, None] == np.array(names)[None, :]
     length = np.exp((things[:, None, LENGTH] + things[None, :, LENGTH]) / 2)
-    cap = 0.3 + 0.3 * length + same * (0.5 + 0.1 * length + np.maximum(error[:, None], error[None, :]))
+    cap = 0.2 + 0.2 * length + same * (0.6 + 0.2 * length + np.maximum(error[:, None], error[None, :]))
     i, j = np.nonzero(np.triu((distance < cap) & (groups[:, None] == groups) & allowed[:, None] & allowed, 1))
     if not len(i):
         return compact(label)

@@ -46,6 +46,7 @@ _ROUNDS = 12
 # What speed a thing may have for free, first and last, and how many of these it takes for the price to level off.
 SPEED_SIGMAS, SPEED_BOUND = (1.6, 0.1), 3.0
 _LIMIT = 3.0
+DENSE = 2000  # up to so many shared numbers a dense inverse is quicker than a sparse one
 _KEPT = 5  # east, north, yaw, log length, log width
 
 
@@ -234,18 +235,35 @@ def _factor(matrix: csc_array) -> SuperLU:
 
 
 def _covariances(matrix: csc_array, count: int) -> FloatArray:
-    """Marginal covariances (t, 5, 5) of the first five numbers of each thing."""
-    factor = _factor(matrix)
-    covariance = np.zeros((count, _KEPT, _KEPT))
-    for begin in range(0, count, 64):
-        things = np.arange(begin, min(begin + 64, count))
-        where = (things[:, None] * PER_THING + np.arange(_KEPT)).ravel()
-        units = np.zeros((matrix.shape[0], len(where)))
-        units[where, np.arange(len(where))] = 1.0
-        solved = factor.solve(units)
-        for i, thing in enumerate(things):
-            block = slice(i * _KEPT, (i + 1) * _KEPT)
-            covariance[thing] = solved[where[block], block]
+    """Marginal covariances (t, 5, 5) of the first five numbers of each thing.
+
+    Things meet only through what they share, so the things are eliminated one by one: with A, B, C the blocks of thing,
+    coupling and shared numbers, the covariance is A⁻¹ + A⁻¹B (C − ΣBᵀA⁻¹B)⁻¹ BᵀA⁻¹.
+    """
+    if not count:
+        return np.zeros((0, _KEPT, _KEPT))
+    own = count * PER_THING
+    rows = csr_array(matrix)
+    flat = coo_array(rows[:own, :own])
+    blocks = np.zeros((count, PER_THING, PER_THING))
+    np.add.at(blocks, (flat.row // PER_THING, flat.row % PER_THING, flat.col % PER_THING), flat.data)
+    alone = np.asarray(np.linalg.inv(blocks), dtype=np.float64)
+    place = np.arange(own).reshape(count, PER_THING)
+    inverse = coo_array(
+        (alone.ravel(), (np.repeat(place, PER_THING, axis=1).ravel(), np.tile(place, PER_THING).ravel())),
+        shape=(own, own),
+    )
+    coupling = csr_array(rows[:own, own:])
+    gain = csr_array(csr_array(inverse) @ coupling)
+    reduced = csc_array(rows[own:, own:] - coupling.T @ gain)
+    small = reduced.shape[0] <= DENSE
+    dense = np.linalg.inv(reduced.toarray()) if small else None
+    factor = None if small else _factor(reduced)
+    covariance: FloatArray = alone[:, :_KEPT, :_KEPT].copy()
+    for thing in range(count):
+        part = gain[thing * PER_THING : thing * PER_THING + _KEPT].toarray()
+        spread = part @ dense if dense is not None else factor.solve(part.T).T if factor is not None else part
+        covariance[thing] += spread @ part.T
     return covariance
 
 
