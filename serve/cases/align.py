@@ -29,17 +29,18 @@ def aligned(cases: Sequence[Case]) -> dict[str, Placed]:
     Cases without sightings keep the place they had.
     """
     placed = {case.id: (case.place, case.shared_sigma_m) for case in cases}
-    few = {case.id for case in cases if 0 < len(case.seen) < ENOUGH}
+    parts_of = {case.id: case.parts for case in cases}
+    few = {case_id for case_id, parts in parts_of.items() if 0 < len(parts) < ENOUGH}
     passes: defaultdict[str, list[tuple[float, str, Seen]]] = defaultdict(list)
-    for case in cases:
-        for part in case.seen:
+    for case_id, parts in parts_of.items():
+        for part in parts:
             moment = (part.first_seen.timestamp() + part.last_seen.timestamp()) / 2
-            passes[part.patrol_id].append((moment, case.id, part))
-    many = {case.id for case in cases if len(case.seen) > 1}
+            passes[part.patrol_id].append((moment, case_id, part))
+    many = {case_id for case_id, parts in parts_of.items() if len(parts) > 1}
     moves: defaultdict[str, list[tuple[float, float, float, float, float]]] = defaultdict(list)
-    for parts in passes.values():
-        if any(case_id in few for _, case_id, _ in parts):
-            for case_id, move in _moves(sorted(parts, key=lambda part: part[:2]), placed, few, many):
+    for seen in passes.values():
+        if any(case_id in few for _, case_id, _ in seen):
+            for case_id, move in _moves(sorted(seen, key=lambda one: one[:2]), placed, few, many):
                 moves[case_id].append(move)
     return {case_id: _moved(*place, moves[case_id]) if case_id in moves else place for case_id, place in placed.items()}
 

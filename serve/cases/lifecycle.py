@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from serve.cases.events import Event, Kind
@@ -39,6 +40,8 @@ STAGE_NAMES: Mapping[Stage, str] = {
 }
 OPEN_STAGES = frozenset({Stage.COLLECTED, Stage.FILED, Stage.DISPATCHED, Stage.IN_HANDLING, Stage.REPORTED_DONE})
 DONE_STAGES = frozenset({Stage.CLOSED, Stage.EVALUATED})
+# A pass that comes by again after this pause is off by another satellite error, and may see the same thing again.
+LAP_PAUSE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +94,32 @@ class Case:
         return self.stage in OPEN_STAGES
 
     @property
+    def parts(self) -> tuple[Seen, ...]:
+        """Its sightings whose errors are their own: of those that one pass made in one go, the surest."""
+        by_patrol: defaultdict[str, list[Seen]] = defaultdict(list)
+        for part in sorted(self.seen, key=lambda part: (part.first_seen, part.sighting_id)):
+            by_patrol[part.patrol_id].append(part)
+        kept: list[Seen] = []
+        for parts in by_patrol.values():
+            runs: list[list[Seen]] = []
+            for part in parts:
+                if not runs or part.first_seen - max(one.last_seen for one in runs[-1]) > LAP_PAUSE:
+                    runs.append([])
+                runs[-1].append(part)
+            kept += [min(run, key=lambda one: (_spread(one.place), one.sighting_id)) for run in runs]
+        return tuple(kept)
+
+    @property
     def place(self) -> Place:
         """Where it stands, from all its sightings."""
-        return fuse([part.place for part in self.seen]) if self.seen else self.last_place
+        return fuse([part.place for part in self.parts]) if self.seen else self.last_place
 
     @property
     def shared_sigma_m(self) -> float:
         """The sigma per axis of the place that things seen by the same passes share."""
         if not self.seen:
             return 0.0
-        return shared_sigma([part.place for part in self.seen], [part.shared_sigma_m for part in self.seen])
+        return shared_sigma([part.place for part in self.parts], [part.shared_sigma_m for part in self.parts])
 
     @property
     def score(self) -> float:
@@ -138,6 +157,10 @@ class Case:
             last_place=self.place,
             unseen={patrol: view for patrol, view in self.unseen.items() if patrol != patrol_id},
         )
+
+
+def _spread(place: Place) -> float:
+    return place.covariance_m2[0] + place.covariance_m2[2]
 
 
 def fold(log: Iterable[Event]) -> Case:

@@ -13,18 +13,18 @@ from serve.cases.align import aligned
 from serve.cases.events import Draft, Event, Kind
 from serve.cases.gone import verdict
 from serve.cases.ground import fuse, offset_m, shared_sigma
-from serve.cases.lifecycle import DONE_STAGES, Case, Stage, apply, sighting_data
+from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Stage, apply, sighting_data
 from serve.cases.looks import Coverage
 from serve.cases.matters import Matters
 from serve.cases.memory import Known, match
 from serve.cases.rules import why_no_case
+from serve.cases.splinters import as_one, whole_things
 from serve.cases.values import Look, Place, Sighting, stable_id
 
 # A case that was closed must agree that much better than one that is open.
 CLOSED_COST = 1.0
 RECURRENCE = timedelta(days=30)
-# A pass that comes by again after this pause and this near is a new lap: it may see the same thing again.
-LAP_PAUSE = timedelta(seconds=60)
+# What a pass sees again this near after a pause is a new lap.
 LAP_REACH_M = 15.0
 
 OthersLooks = Callable[[Place], Iterable[Look]]
@@ -62,11 +62,19 @@ def absorb(
     known = {case.id: case for case in sorted(books, key=lambda case: case.id)}
     before = {part.sighting_id: case.id for case in known.values() for part in case.seen if part.patrol_id == patrol_id}
     others = {case.id: case.without(patrol_id) for case in known.values()}
-    ordered = sorted(sightings, key=lambda sighting: sighting.id)
-    refusals = {sighting.id: why_no_case(sighting, matters.of(sighting.class_name)) for sighting in ordered}
+    things = sorted(whole_things(sightings, matters), key=lambda pieces: (pieces[0].first_seen, pieces[0].id))
+    wholes = [as_one(pieces) for pieces in things]
+    refusals = {whole.id: why_no_case(whole, matters.of(whole.class_name)) for whole in wholes}
 
-    case_of = _assign(ordered, others, refusals, matters, jurisdiction)
-    why_none = {one: why for one, why in refusals.items() if one not in case_of and why is not None}
+    whole_case = _assign(wholes, others, refusals, matters, jurisdiction)
+    case_of: dict[str, str] = {}
+    why_none: dict[str, str] = {}
+    for pieces in things:
+        target, refusal = whole_case.get(pieces[0].id), refusals[pieces[0].id]
+        if target is not None:
+            case_of |= {piece.id: target for piece in pieces}
+        elif refusal is not None:
+            why_none |= {piece.id: refusal for piece in pieces}
 
     drafts = [
         Draft(before[old], Kind.WITHDRAWN, now, withdrawal, {"sighting": old, "patrol": patrol_id})
@@ -74,12 +82,14 @@ def absorb(
         if case_of.get(old) != before[old]
     ]
     opened: set[str] = set()
-    for sighting in sorted(ordered, key=lambda one: (one.first_seen, one.id)):
-        target = case_of.get(sighting.id)
-        if target is not None and before.get(sighting.id) != target:
-            first = target not in opened
-            drafts.append(_entry(sighting, target, others.get(target), jurisdiction, matters, first=first))
-            opened.add(target)
+    for pieces, whole in zip(things, wholes, strict=True):
+        for piece in pieces:
+            target = case_of.get(piece.id)
+            if target is not None and before.get(piece.id) != target:
+                first = target not in opened
+                entry = _entry(piece, target, others.get(target), jurisdiction, matters, score=whole.score, first=first)
+                drafts.append(entry)
+                opened.add(target)
     holders = set(case_of.values())
     drafts += _views(patrol_id, looks, known, holders, withdrawal, now)
     drafts += [
@@ -128,7 +138,7 @@ def _assign(
     jurisdiction: str,
 ) -> dict[str, str]:
     """The case each sighting joins or opens: lap by lap, each lap as a whole."""
-    parts = {case.id: [(part.place, part.shared_sigma_m) for part in case.seen] for case in others.values()}
+    parts = {case.id: [(part.place, part.shared_sigma_m) for part in case.parts] for case in others.values()}
     joinable = [case for case in others.values() if case.is_open or case.stage in DONE_STAGES]
     placed = aligned(joinable)
     known = {case.id: _known(case, *placed[case.id]) for case in joinable}
@@ -189,9 +199,17 @@ def _laps(sightings: Sequence[Sighting]) -> list[list[Sighting]]:
 
 
 def _entry(
-    sighting: Sighting, target: str, case: Case | None, jurisdiction: str, matters: Matters, *, first: bool
+    sighting: Sighting,
+    target: str,
+    case: Case | None,
+    jurisdiction: str,
+    matters: Matters,
+    *,
+    score: float,
+    first: bool,
 ) -> Draft:
-    """The event by which a sighting enters a case; `first`: no other sighting of this patrol entered it before."""
+    """The event by which a sighting enters a case; `score`: of the thing with all its pieces; `first`: no other
+    sighting of this patrol entered the case before."""
     data: dict[str, Any] = sighting_data(sighting)
     if not first:
         return Draft(target, Kind.SEEN_AGAIN, sighting.last_seen, "seen again by the same pass", data)
@@ -200,7 +218,7 @@ def _entry(
     if case is not None and case.closed_at is not None and sighting.last_seen <= case.closed_at:
         return Draft(target, Kind.SEEN_AGAIN, sighting.last_seen, "seen before it was closed, told later", data)
     matter = matters.of(sighting.class_name)
-    stage = Stage.FILED if sighting.score >= matter.file_from_score else Stage.COLLECTED
+    stage = Stage.FILED if score >= matter.file_from_score else Stage.COLLECTED
     data |= {"jurisdiction": jurisdiction, "stage": stage.value}
     if case is not None and case.stage in DONE_STAGES:
         return Draft(target, Kind.RECURRED, sighting.last_seen, "seen again after it was closed", data)
