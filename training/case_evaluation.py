@@ -19,10 +19,9 @@ from serve.cases.merge import absorb, after
 from serve.cases.values import Look, Place, Sighting, stable_id
 from training.city import ORIGIN, City, Rates, Thing, build_city
 from training.city_drive import CLEAR_FRAMES, START, Patrol, drive
+from training.city_sightings import honest_locator
 from vision.locate import Located, locate
 from vision.taxonomy import CLASSES, PRIVATE
-
-Locator = Callable[[Patrol], Located]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,8 @@ class CaseFigures:
     things with a case; `median_error_m`, `p90_error_m`: to the centre; `radius_held`: circles that touch the footprint;
     `wrongly_closed`: closings of what still stood, as a share of the things with a case; `gone_noted`: of the things
     that went and had an open case, those that had a "not seen in a good view" event once the first pass with a clear
-    view of the place was merged; `gone_closed`: those whose closing followed by the end; `missed_in_good_view`: of the good views
-    of things that stood there, those without them: what `miss_rate` in the table of matters means.
+    view of the place was merged; `gone_closed`: those whose closing followed by the end; `missed_in_good_view`: of the
+    good views of things that stood there, those without them: what `miss_rate` in the table of matters means.
     """
 
     seed: int
@@ -70,19 +69,19 @@ def evaluate_cases(
     things: int = 200,
     rates: Rates | None = None,
     matters: Matters | None = None,
-    locator: Locator = locate_patrol,
+    known_places: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CaseFigures:
     """Drive `passes` passes through the city of `seed` and score the books. The same arguments give the same figures.
 
-    The machine closes what is gone by itself here, whatever the table of matters says, so that closing is measured.
+    `known_places`: leave `locate` out and take true places with errors that are what they are said to be. The machine closes what is gone by itself here, whatever the table of matters says, so that closing is measured.
     """
     city = build_city(seed, km=km, things=things, passes=passes, rates=rates)
     table = closing(matters or read_matters())
     books = Books(city, table)
     for number in range(passes):
         patrol = drive(city, number)
-        books.take(patrol, locator(patrol))
+        books.take(patrol, honest_locator(city, patrol) if known_places else locate_patrol(patrol))
         if progress:
             progress(number + 1, passes)
     return books.figures()

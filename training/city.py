@@ -132,7 +132,7 @@ def build_city(seed: int, *, km: float = 5.0, things: int = 200, passes: int = 1
     builder = _Builder(bare, rng)
     while builder.left(things) > 0:
         if rng.random() < _ROW_SHARE / 4.5:
-            count = int(min(rng.integers(3, 7), builder.left(things)))
+            count = min(int(rng.integers(3, 7)), builder.left(things))
             builder.row("overflow", count, float(rng.uniform(1.0, 5.0)))
         else:
             names, shares = list(rates.classes), np.array(list(rates.classes.values()))
@@ -194,7 +194,7 @@ class _Builder:
         """The days on which a thing stands there; changes happen between passes."""
         passes = self.city.passes
         kind = self.rng.choice([name for name, _ in FATES], p=[share for _, share in FATES])
-        first, second = np.sort(self.rng.choice(np.arange(1, max(passes, 3)), 2, replace=False)) - 0.5
+        first, second = sorted(self.rng.choice(np.arange(1, max(passes, 3)), 2, replace=False) - 0.5)
         return {
             "stays": ((-np.inf, np.inf),),
             "goes": ((-np.inf, float(first)),),

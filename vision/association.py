@@ -97,7 +97,8 @@ class _Followed:
     def alive(self, things: IntArray, k: int) -> BoolArray:
         """Which of the things may still be seen in frame k."""
         last = self.seen.frame[self.last[things]]
-        return (self.seen.time_s[k] - self.seen.time_s[last] <= LOST_S) | (k - last <= LOST_FRAMES)
+        recently: BoolArray = (self.seen.time_s[k] - self.seen.time_s[last] <= LOST_S) | (k - last <= LOST_FRAMES)
+        return recently
 
     def begin(self, rows: IntArray, k: int) -> IntArray:
         """Numbers of new things, one from each box."""

@@ -187,7 +187,7 @@ def merged(
     count = len(things)
     if count < 2:
         return compact(label)
-    frames_of = [set() for _ in range(count)]
+    frames_of: list[set[int]] = [set() for _ in range(count)]
     row_of: list[dict[int, int]] = [{} for _ in range(count)]
     for row in np.flatnonzero(label >= 0):
         frames_of[label[row]].add(int(seen.frame[row]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating]
 
 # WGS 84 (NIMA TR8350.2): semi-major axis in metres, flattening.
 EQUATOR_M = 6378137.0

@@ -28,6 +28,7 @@ from vision.cuboid import (
     robust,
 )
 from vision.geo import FloatArray
+from vision.observations import BoolArray, IntArray
 from vision.taxonomy import usual_size
 
 OWN = 4  # a thing's own pitch and roll of the road, heading error of the path (radians) and its rate (per second)
@@ -50,7 +51,7 @@ class Prior:
     mean: FloatArray
     sigma: FloatArray
 
-    def where(self, keep: FloatArray) -> Prior:
+    def where(self, keep: BoolArray | IntArray) -> Prior:
         """Only the selected things."""
         return Prior(self.mean[keep], self.sigma[keep])
 
@@ -69,7 +70,10 @@ class Solved:
     def better(self, other: Solved) -> Solved:
         """Of two solutions of each thing, the one with more evidence."""
         first = self.log_evidence >= other.log_evidence
-        pick = lambda a, b: np.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
+
+        def pick(mine: FloatArray, others: FloatArray) -> FloatArray:
+            return np.where(first.reshape(-1, *[1] * (mine.ndim - 1)), mine, others)
+
         return Solved(*(pick(getattr(self, name), getattr(other, name)) for name in self.__slots__))
 
 
