@@ -68,10 +68,18 @@ class Books:
         return [fold(log) for log in self.logs.values()]
 
     def take(
-        self, patrol: str, sightings: Sequence[Sighting] = (), looks: Sequence[Look] = (), *, now: datetime = NOW
+        self,
+        patrol: str,
+        sightings: Sequence[Sighting] = (),
+        looks: Sequence[Look] = (),
+        *,
+        now: datetime = NOW,
+        others: Sequence[Look] = (),
     ) -> Outcome:
-        """Fit a patrol in."""
-        outcome = absorb(patrol, "320200", sightings, looks, self.cases(), MATTERS, now=now)
+        """Fit a patrol in; `others`: the looks of the patrols taken before."""
+        outcome = absorb(
+            patrol, "320200", sightings, looks, self.cases(), MATTERS, now=now, others_looks=lambda _: others
+        )
         for draft in outcome.drafts:
             log = self.logs.setdefault(draft.case_id, [])
             log.append(chain(draft, log, now))

@@ -74,7 +74,8 @@ def evaluate_cases(
 ) -> CaseFigures:
     """Drive `passes` passes through the city of `seed` and score the books. The same arguments give the same figures.
 
-    `known_places`: leave `locate` out and take true places with errors that are what they are said to be. The machine closes what is gone by itself here, whatever the table of matters says, so that closing is measured.
+    `known_places`: leave `locate` out and take true places with errors that are what they are said to be. The machine
+    closes what is gone by itself here, whatever the table of matters says, so that closing is measured.
     """
     city = build_city(seed, km=km, things=things, passes=passes, rates=rates)
     table = closing(matters or read_matters())

@@ -105,10 +105,10 @@ def _on_road(city: City, driven_m: FloatArray, backward: bool) -> tuple[FloatArr
     points, yaw = city.along(city.length_m - driven_m if backward else driven_m)
     yaw = yaw + np.pi if backward else yaw
     right = np.stack([np.sin(yaw), -np.cos(yaw)], axis=1)
-    return points + _LANE_M * right, 90.0 - np.degrees(yaw)
+    return np.asarray(points + _LANE_M * right), np.asarray(90.0 - np.degrees(yaw))
 
 
-def _wander(at: FloatArray, memory: float, sigma: float, rng: np.random.Generator) -> FloatArray:
+def wander(at: FloatArray, memory: float, sigma: float, rng: np.random.Generator) -> FloatArray:
     """A first-order Gauss-Markov process at increasing places or times."""
     keep = np.exp(-np.diff(at) / memory)
     draws = rng.normal(0, sigma, len(at))
@@ -120,12 +120,12 @@ def _wander(at: FloatArray, memory: float, sigma: float, rng: np.random.Generato
 
 def _tilt(driven_m: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Pitch and roll (n, 2) of the vehicle against the road, degrees."""
-    slow = [_wander(driven_m, TILT_MEMORY_M, sigma, rng) for sigma in TILT_SIGMA_DEG]
+    slow = [wander(driven_m, TILT_MEMORY_M, sigma, rng) for sigma in TILT_SIGMA_DEG]
     return np.stack(slow, axis=1) + rng.normal(0, 1, (len(driven_m), 2)) * SPRING_SIGMA_DEG
 
 
 def _receiver(seconds: FloatArray, places: FloatArray, start: datetime, rng: np.random.Generator) -> Track:
-    error = np.stack([_wander(seconds, GNSS_MEMORY_S, GNSS_SIGMA_M, rng) for _ in range(2)], axis=1)
+    error = np.stack([wander(seconds, GNSS_MEMORY_S, GNSS_SIGMA_M, rng) for _ in range(2)], axis=1)
     lon, lat = ORIGIN.to_lonlat(places + error + rng.normal(0, GNSS_WHITE_M, places.shape))
     fixes = [
         Fix(float(t), float(x), float(y), accuracy_m=GNSS_SIGMA_M) for t, x, y in zip(seconds, lon, lat, strict=True)

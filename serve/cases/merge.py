@@ -288,12 +288,13 @@ def _closings(drafts: Sequence[Draft], known: Mapping[str, Case], matters: Matte
             continue
         matter = matters.of(case.class_name)
         gone = verdict(case, matter)
-        claimed = case.closing_proposed_at is not None or case.stage_before is not None
-        if gone is None and claimed:
+        claimed = case.closed_at if case.stage_before is not None else case.closing_proposed_at
+        if claimed is not None and (gone is None or gone.at != claimed):
             seen_again = any(draft.kind is Kind.SEEN_AGAIN for draft in mine)
-            reason = "seen again" if seen_again else "a view that spoke for it no longer counts"
+            reason = "seen again" if seen_again else "the views that spoke for it are others now"
             found.append(Draft(case_id, Kind.CLOSING_WITHDRAWN, now, reason, {}))
-        elif gone is not None and case.is_open and not claimed:
+            case, claimed = after(case, found[-1:]), None
+        if gone is not None and claimed is None and case is not None and case.is_open:
             kind = Kind.CLOSED if matter.closes == "machine" else Kind.CLOSING_PROPOSED
             views = f"{gone.views} good view{'s' if gone.views > 1 else ''} without it"
             reason = f"{views}: were it still there, that would happen {gone.chance:.1%} of the time"
