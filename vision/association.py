@@ -18,7 +18,7 @@ from vision.observations import BoolArray, IntArray, Observations, rough_ranges
 
 # An expectation may miss an edge by this share of the box's side and this many pixels of a 1,000-pixel-wide picture.
 SIDE_SHARE, EDGE_PX = 0.12, 4.0
-GATE = 9.0
+GATE = 6.0
 KIN_COST = 2.0
 LOST_S, LOST_FRAMES = 1.5, 3
 OWN_MOTION_S = 0.5

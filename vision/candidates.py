@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vision.association import Spots
-from vision.boxes import iou
+from vision.boxes import area
 from vision.camera import Camera
 from vision.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows, linearise
 from vision.geo import FloatArray
@@ -19,6 +19,8 @@ ASPECT_RANGE, ASPECT_BEARING = 0.15, np.radians(10.0)
 PER_ASPECT, ASPECT_S = 3, 5.0
 _STEP_MPS = 1.0
 FARTHEST_JOIN_M, SPLINTER = 3.0, 2
+# Of two boxes in one frame, one shows a part of what the other shows when this much of it lies within.
+WITHIN = 0.7
 # Edges this many sigmas off on average are another thing's; a stray is looked for at things this near to the lens.
 STRAY, STRAY_RANGE_M = 5.0, 60.0
 
@@ -284,10 +286,12 @@ def compact(label: IntArray) -> IntArray:
 
 
 def _side_by_side(seen: Observations, a: dict[int, int], b: dict[int, int], common: set[int]) -> bool:
-    """Whether frames show both as two things: two boxes that do not cover one another."""
+    """Whether frames show both as two things: boxes that neither cover one another nor lie one within the other."""
     if not common:
         return False
     frames = sorted(common)
     first, second = seen.box[[a[f] for f in frames]], seen.box[[b[f] for f in frames]]
-    overlap = np.array([iou(p[None], q[None])[0, 0] for p, q in zip(first, second, strict=True)])
-    return bool(np.median(overlap) < 0.5)
+    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
+    shared = np.maximum(high - low, 0.0).prod(axis=1)
+    smaller = np.minimum(area(first), area(second))
+    return bool(np.median(shared / np.maximum(smaller, 1.0)) < WITHIN)

@@ -21,6 +21,8 @@ LEFT, TOP, RIGHT, BOTTOM = range(4)
 # A detector's edge stops a little before or behind the picture's edge when the thing is cut there.
 CUT_SHARE = 0.008
 HEAP = 5
+# A box below this share of the picture's side, 4 pixels in 1,000, is as much error as thing.
+SMALLEST = 0.004
 # Classes that a detector takes for one another; a class of no group is kindred only to itself.
 KINDRED = (
     WASTE,
@@ -70,7 +72,10 @@ def kindred_group(name: str, others: dict[str, int]) -> int:
 
 
 def observe(times_s: FloatArray, detections: Sequence[Detections], poses: Poses, camera: Camera) -> Observations:
-    """Flatten the detections of frames in order of time; boxes of another picture size are scaled to the camera's."""
+    """Flatten the detections of frames in order of time; boxes of another picture size are scaled to the camera's.
+
+    Boxes too small to tell anything are left out.
+    """
     names = tuple(sorted({name for found in detections for name in found.names()}))
     index = {name: i for i, name in enumerate(names)}
     others: dict[str, int] = {}
@@ -84,21 +89,21 @@ def observe(times_s: FloatArray, detections: Sequence[Detections], poses: Poses,
     box = np.concatenate(boxes)
     counts = [len(found) for found in detections]
     name = np.array([index[n] for found in detections for n in found.names()], dtype=np.int64)
-    heading = np.radians(poses.heading_deg)
-    cut = _cut(box, camera.size_wh)
+    sides = box[:, 2:] - box[:, :2]
+    keep = (sides > 0).all(axis=1) & (sides.max(axis=1) >= SMALLEST * max(camera.size_wh))
     return Observations(
-        frame=np.repeat(np.arange(len(counts)), counts),
-        detection=np.concatenate([np.arange(0), *[np.arange(count) for count in counts]]),
-        box=box,
-        score=np.concatenate([np.zeros(0), *[found.scores for found in detections]]),
-        name=name,
-        cut=cut,
-        hidden=np.concatenate(hidden),
-        group=group_of[name] if len(names) else name,
+        frame=np.repeat(np.arange(len(counts)), counts)[keep],
+        detection=np.concatenate([np.arange(0), *[np.arange(count) for count in counts]])[keep],
+        box=box[keep],
+        score=np.concatenate([np.zeros(0), *[found.scores for found in detections]])[keep],
+        name=name[keep],
+        cut=_cut(box, camera.size_wh)[keep],
+        hidden=np.concatenate(hidden)[keep],
+        group=(group_of[name] if len(names) else name)[keep],
         class_names=names,
         time_s=times_s,
         lens_m=lens_places(poses, camera),
-        heading=heading,
+        heading=np.radians(poses.heading_deg),
     )
 
 

@@ -93,7 +93,7 @@ def standing_things(seen: Observations, track: Track, poses: Poses, camera: Came
     if not stands.any():
         return _nothing(seen)
     joint = _together(candidates, judged, stands, raw, ground, camera, last=True)
-    return _once(seen, candidates, stands, joint)
+    return _once(seen, candidates, judged, stands, joint)
 
 
 def _nothing(seen: Observations) -> StandingThings:
@@ -149,14 +149,18 @@ def _together(
     )
 
 
-def _once(seen: Observations, candidates: Candidates, stands: BoolArray, joint: Together) -> StandingThings:
+def _once(
+    seen: Observations, candidates: Candidates, judged: Judged, stands: BoolArray, joint: Together
+) -> StandingThings:
     """Each thing once: what the joint solution still has twice goes to the one with more boxes."""
     numbers = np.cumsum(stands) - 1
     label = np.where((candidates.label >= 0) & stands[candidates.label], numbers[candidates.label], -1)
     kept = np.flatnonzero(stands)
     names = [candidates.names[i] for i in kept]
     every = np.ones(len(kept), dtype=bool)
-    joined = merged(seen, label, candidates.group[kept], names, joint.things, joint.covariance[:, :2, :2], every)
+    # Apart from the receiver's error, which all of them share.
+    covariance = np.linalg.inv(judged.still.information[kept])[:, :2, :2]
+    joined = merged(seen, label, candidates.group[kept], names, joint.things, covariance, every)
     boxes = np.bincount(label[label >= 0], minlength=len(kept))
     best: dict[int, int] = {}
     for thing in range(len(kept)):
