@@ -330,3 +330,32 @@ def test_bad_detections_files(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(UsageError, match=r"d\.csv"):
         read_detections(path, CAMERA)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_boxes_give_finite_places(seed: int) -> None:
+    """Nonsense boxes, tiny, huge, inside out or above the horizon, never break locating, and places stay numbers."""
+    rng = np.random.default_rng(seed)
+    times, places = drive(
+        seconds=3.0, rate_hz=float(rng.choice([1.0, 5.0, 10.0])), speed_mps=float(rng.choice([0.0, 9.0]))
+    )
+    frames = []
+    for k, time_s in enumerate(times):
+        count = int(rng.integers(0, 9))
+        corners = rng.uniform(-20, 1220, (count, 2, 2)) * [1.0, 0.67]
+        box = corners.reshape(count, 4) if k % 5 == 0 else np.concatenate([corners.min(1), corners.max(1)], axis=1)
+        ids = rng.integers(0, len(NAMES), count)
+        found = Detections(box, rng.uniform(0, 1, count), ids, CAMERA.size_wh, "", NAMES)
+        frames.append(FrameDetections(f"{k}", float(time_s), found, 0.5))
+    track = (
+        surveyed_track(times, places)
+        if seed % 2
+        else consumer_track(np.arange(0, 5, 0.1), places[:1].repeat(50, 0), seed)
+    )
+    found = locate(frames, track, CAMERA)
+    for sighting in found.sightings:
+        numbers = [sighting.longitude_deg, sighting.latitude_deg, sighting.error_radius_m, *sighting.covariance_m2]
+        assert np.isfinite(numbers).all()
+        assert sighting.error_radius_m > 0
+        assert 0 <= sighting.score <= 1
+        assert 1 <= len(sighting.evidence) <= 5
