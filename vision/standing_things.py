@@ -119,8 +119,11 @@ def suspension(track: Track, times_s: FloatArray, poses: Poses) -> FloatArray:
 def standing(candidates: Candidates, judged: Judged) -> BoolArray:
     """Which candidates (t,) stand: they fit a standing thing, and an even motion explains them no better."""
     boxes = np.maximum(np.bincount(candidates.rows.thing, minlength=len(candidates)), 1)
-    before = np.array([MOBILE_ODDS if name in MOBILE else IMMOBILE_ODDS for name in candidates.names])
-    return np.asarray((judged.moving + before < 0) & (judged.still.cost / boxes < WORST_FIT))
+    mobile = np.array([name in MOBILE for name in candidates.names], dtype=bool)
+    before = np.where(mobile, MOBILE_ODDS, IMMOBILE_ODDS)
+    # A bad fit of what can't drive off speaks against its boxes (a stall's canopy, a heap's edge), not of motion.
+    worst = np.where(mobile, WORST_FIT, 2 * WORST_FIT)
+    return np.asarray((judged.moving + before < 0) & (judged.still.cost / boxes < worst))
 
 
 def _together(
