@@ -130,6 +130,23 @@ def _epochs(run: object) -> list[str]:
     return table.read_text().splitlines()[1:]
 
 
+def test_camera_faults_are_at_work(home: Path, start: Path, data: Path) -> None:
+    """The loader holds our transforms, and one of them always applied changes the pixels but no box."""
+    from training.augment import patrol_camera
+    from training.config import TrainConfig
+    from training.trainer import RunFolder, camera_faults, train
+
+    names: list[str] = []
+    config = TrainConfig(weights=start, epochs=1, size=64, batch=2, close_mosaic=0, cache=False)
+    train(config, data, RunFolder(home / "faults"), lambda trainer: names.extend(map(str, camera_faults(trainer))))
+    assert any("ImageCompression" in name for name in names)
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    compressed = patrol_camera(3.0)[-1]
+    compressed.p = 1.0
+    assert (compressed(image=pixels)["image"] != pixels).any()
+    assert len(patrol_camera(0)) == 1
+
+
 def test_same_seed_same_first_loss(home: Path, start: Path, data: Path) -> None:
     """Two runs of one seed report the same loss after their first pass."""
     from training.config import TrainConfig

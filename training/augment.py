@@ -8,7 +8,7 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the index for its newest version
 
 
-def patrol_camera(strength: float) -> list[Any] | None:
+def patrol_camera(strength: float) -> list[Any]:
     """Albumentations transforms; `strength` scales how often each is applied (0: none, not even the stock ones).
 
     Only transforms of pixels: boxes stay where they are.

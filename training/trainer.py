@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from ultralytics.data.augment import Albumentations
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
@@ -188,7 +189,19 @@ class StreetTrainer(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             return super().validate()
 
 
+def camera_faults(trainer: StreetTrainer) -> list[Any]:
+    """The transforms of `training.augment` as they are at work in the loader; ultralytics swallows any error in them.
+
+    Raises TrainingError when they are not.
+    """
+    steps = [step for step in trainer.train_loader.dataset.transforms.transforms if isinstance(step, Albumentations)]
+    if not steps or any(step.transform is None for step in steps):
+        raise TrainingError("the camera's faults are not applied", remedy="install albumentations==2.0.8")
+    return [transform for step in steps for transform in step.transform.transforms]
+
+
 def _on_train_start(trainer: StreetTrainer) -> None:
+    camera_faults(trainer)
     model = unwrap_model(trainer.model)
     criterion = E2ELoss(model, MaskedDetectionLoss)
     if trainer.start_epoch > 0:
