@@ -6,9 +6,11 @@ Distances here are of tens of metres, where a local plane is exact to millimetre
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
 
-import h3
+import h3.api.basic_int as h3
 
 from serve.cases.values import Place
 
@@ -17,8 +19,11 @@ _METRES_PER_DEGREE = 111_320.0
 # Cells of about 28 m along an edge: a cell and its neighbours hold everything within 20 m of a point in it.
 CELL_RESOLUTION = 11
 REACH_M = 20.0
+# The narrowest width of such a cell; how densely smaller outlines are walked.
+_SMALL_RING_M, _STEP_M = 45.0, 5.0
 
 Covariance = tuple[float, float, float]
+T = TypeVar("T")
 
 
 def offset_m(origin: Place, to: Place) -> tuple[float, float]:
@@ -135,18 +140,73 @@ def _sum(values: Iterable[float]) -> float:
     return math.fsum(values)
 
 
+class Near(Generic[T]):
+    """Things by place, so that those within `reach_m` of another place are found without looking at all."""
+
+    def __init__(self, reach_m: float) -> None:
+        self._reach_m = reach_m
+        self._origin: Place | None = None
+        self._squares: defaultdict[tuple[int, int], list[T]] = defaultdict(list)
+
+    def _square(self, place: Place) -> tuple[int, int]:
+        self._origin = self._origin or place
+        east, north = offset_m(self._origin, place)
+        return math.floor(east / self._reach_m), math.floor(north / self._reach_m)
+
+    def add(self, place: Place, thing: T) -> None:
+        """Put a thing there."""
+        self._squares[self._square(place)].append(thing)
+
+    def around(self, place: Place) -> list[T]:
+        """All things within reach, and some up to three times as far."""
+        column, row = self._square(place)
+        return [
+            thing
+            for x in (column - 1, column, column + 1)
+            for y in (row - 1, row, row + 1)
+            for thing in self._squares.get((x, y), ())
+        ]
+
+
 def cell_of(longitude_deg: float, latitude_deg: float) -> int:
     """The cell that holds a point, as a signed 64-bit integer that any database indexes."""
-    return int(h3.str_to_int(h3.latlng_to_cell(latitude_deg, longitude_deg, CELL_RESOLUTION)))
+    return int(h3.latlng_to_cell(latitude_deg, longitude_deg, CELL_RESOLUTION))
 
 
 def cells_around(longitude_deg: float, latitude_deg: float) -> set[int]:
     """The cell of a point and its neighbours: they hold everything within `REACH_M`."""
-    cell = h3.latlng_to_cell(latitude_deg, longitude_deg, CELL_RESOLUTION)
-    return {int(h3.str_to_int(near)) for near in h3.grid_disk(cell, 1)}
+    return set(h3.grid_disk(cell_of(longitude_deg, latitude_deg), 1))
 
 
 def cells_of_ring(ring_lonlat: Sequence[tuple[float, float]]) -> set[int]:
-    """The cells that an outline touches or holds: those of its corners, of points along its edges, and inside."""
-    shape = h3.LatLngPoly([(lat, lon) for lon, lat in ring_lonlat])
-    return {int(h3.str_to_int(cell)) for cell in h3.polygon_to_cells_experimental(shape, CELL_RESOLUTION, "overlap")}
+    """The cells that an outline touches or holds.
+
+    An outline that fits into a cell's width is walked in steps of `_STEP_M`: it may miss a cell that it only grazes by
+    a metre or so. A larger one is filled.
+    """
+    lon0, lat0 = ring_lonlat[0]
+    points = on_plane(lon0, lat0, ring_lonlat)
+    east, north = [x for x, _ in points], [y for _, y in points]
+    if max(max(east) - min(east), max(north) - min(north)) > _SMALL_RING_M:
+        shape = h3.LatLngPoly([(lat, lon) for lon, lat in ring_lonlat])
+        return set(h3.polygon_to_cells_experimental(shape, CELL_RESOLUTION, "overlap"))
+    cells = set()
+    last = points[0]
+    left = 0.0
+    for point in points:
+        length = math.hypot(point[0] - last[0], point[1] - last[1])
+        walked = left
+        while walked <= length:
+            share = walked / length if length else 0.0
+            at = from_plane(lon0, lat0, last[0] + share * (point[0] - last[0]), last[1] + share * (point[1] - last[1]))
+            cells.add(h3.latlng_to_cell(at[1], at[0], CELL_RESOLUTION))
+            walked += _STEP_M
+        left = walked - length
+        last = point
+    return cells
+
+
+def on_plane(lon0: float, lat0: float, lonlat: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Many points in metres east and north of (lon0, lat0)."""
+    per_lon = _METRES_PER_DEGREE * math.cos(math.radians(lat0))
+    return [((lon - lon0) * per_lon, (lat - lat0) * _METRES_PER_DEGREE) for lon, lat in lonlat]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from serve.cases.assignment import cheapest
-from serve.cases.ground import REACH_M, Covariance, quadratic, to_plane
+from serve.cases.ground import REACH_M, Covariance, Near, offset_m, quadratic
 from serve.cases.matters import Matter, Matters
 from serve.cases.shift import MEMORY_S, Shift, Wander, drift
 from serve.cases.values import Place, Sighting
@@ -33,7 +33,7 @@ WIDE_GATE = 36.0
 # Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
 _STRETCH_S, _PAUSE_S, _LONGEST_S = 6.0, 2.0, 12.0
 # Stretches further off than this say next to nothing.
-_HEARD_S = 90.0
+_HEARD_S = 45.0
 _ROUNDS = 4
 _BEST = 4
 _MOST_SHIFTS = 60
@@ -132,23 +132,17 @@ def _pairs(
     """For each sighting the pairs worth considering, and the variance of its shift."""
     if not sightings:
         return [], []
-    lon0, lat0 = sightings[0].place.longitude_deg, sightings[0].place.latitude_deg
-    grid: defaultdict[tuple[int, int], list[tuple[Known, float, float]]] = defaultdict(list)
+    grid: Near[Known] = Near(REACH_M)
     for one in known:
-        east, north = to_plane(lon0, lat0, one.place.longitude_deg, one.place.latitude_deg)
-        grid[(math.floor(east / REACH_M), math.floor(north / REACH_M))].append((one, east, north))
+        grid.add(one.place, one)
     near: list[list[tuple[Known, float, float]]] = []
     for sighting in sightings:
-        east, north = to_plane(lon0, lat0, sighting.place.longitude_deg, sighting.place.latitude_deg)
-        column, row = math.floor(east / REACH_M), math.floor(north / REACH_M)
-        near.append(
-            [
-                (one, east - known_east, north - known_north)
-                for cell in ((column + x, row + y) for x in (-1, 0, 1) for y in (-1, 0, 1))
-                for one, known_east, known_north in grid.get(cell, ())
-                if math.hypot(east - known_east, north - known_north) <= REACH_M
-            ]
-        )
+        around = []
+        for one in grid.around(sighting.place):
+            east, north = offset_m(one.place, sighting.place)
+            if math.hypot(east, north) <= REACH_M:
+                around.append((one, east, north))
+        near.append(around)
     common = _common(sightings, near)
     pairs: list[list[_Pair]] = []
     for i, (sighting, around) in enumerate(zip(sightings, near, strict=True)):

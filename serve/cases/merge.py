@@ -12,7 +12,7 @@ from typing import Any
 from serve.cases.align import aligned
 from serve.cases.events import Draft, Event, Kind
 from serve.cases.gone import verdict
-from serve.cases.ground import fuse, offset_m, shared_sigma
+from serve.cases.ground import Near, fuse, offset_m, shared_sigma
 from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Stage, apply, sighting_data
 from serve.cases.looks import Coverage
 from serve.cases.matters import Matters
@@ -185,16 +185,19 @@ def _known(case: Case, place: Place, shared_sigma_m: float) -> Known:
 def _laps(sightings: Sequence[Sighting]) -> list[list[Sighting]]:
     """The sightings in runs within which no place is come by twice."""
     laps: list[list[Sighting]] = []
+    near: Near[Sighting] = Near(LAP_REACH_M)
     for sighting in sorted(sightings, key=lambda one: (one.first_seen, one.id)):
         again = not laps or any(
             sighting.first_seen - earlier.last_seen > LAP_PAUSE
             and earlier.class_name == sighting.class_name
             and math.hypot(*offset_m(earlier.place, sighting.place)) < LAP_REACH_M
-            for earlier in laps[-1]
+            for earlier in near.around(sighting.place)
         )
         if again:
             laps.append([])
+            near = Near(LAP_REACH_M)
         laps[-1].append(sighting)
+        near.add(sighting.place, sighting)
     return laps
 
 

@@ -44,18 +44,20 @@ class Wander:
         self._before = self._sweep(order, clues)
         self._after = self._sweep(reversed(order), clues)
 
-    def _sweep(self, order: Iterable[int], clues: Mapping[int, Shift]) -> dict[int, Shift]:
+    def _sweep(self, order: Iterable[int], clues: Mapping[int, Shift]) -> dict[int, _Told]:
         """For each sighting what those earlier in `order` tell, in units of its own scale: a Kalman filter."""
-        told: dict[int, Shift] = {}
+        told: dict[int, _Told] = {}
         east, north, p_east, p_north = 0.0, 0.0, 1.0, 1.0
         last: float | None = None
         for i in order:
-            if last is not None:
-                keep = math.exp(-abs(self._times[i] - last) / MEMORY_S)
+            time = self._times[i]
+            if last is not None and time != last:
+                keep = math.exp(-abs(time - last) / MEMORY_S)
+                lost = 1 - keep * keep
                 east, north = keep * east, keep * north
-                p_east, p_north = keep * keep * p_east + 1 - keep * keep, keep * keep * p_north + 1 - keep * keep
-            last = self._times[i]
-            told[i] = Shift(east, north, p_east, p_north)
+                p_east, p_north = keep * keep * p_east + lost, keep * keep * p_north + lost
+            last = time
+            told[i] = (east, north, p_east, p_north)
             clue = clues.get(i)
             if clue is not None:
                 scale = self._scales[i]
@@ -67,9 +69,13 @@ class Wander:
         """The shift of sightings `first` to `last`, told by all the others and by none of these."""
         a, b = self._before[first], self._after[last]
         scale = self._scales[first]
-        east, p_east = _both(a.east, a.variance_east, b.east, b.variance_east)
-        north, p_north = _both(a.north, a.variance_north, b.north, b.variance_north)
+        east, p_east = _both(a[0], a[2], b[0], b[2])
+        north, p_north = _both(a[1], a[3], b[1], b[3])
         return Shift(scale * east, scale * north, scale**2 * p_east, scale**2 * p_north)
+
+
+# East, north and the variances of either.
+_Told = tuple[float, float, float, float]
 
 
 def _update(mean: float, variance: float, seen: float, noise: float) -> tuple[float, float]:

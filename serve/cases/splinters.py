@@ -7,11 +7,12 @@ one thing may stand, and followed each other soon are taken as pieces of one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from serve.cases.ground import quadratic, to_plane
+from serve.cases.ground import REACH_M, Near, quadratic, to_plane
 from serve.cases.matters import Matters
 from serve.cases.shift import drift
 from serve.cases.values import Sighting
@@ -29,11 +30,13 @@ def whole_things(sightings: Sequence[Sighting], matters: Matters) -> list[tuple[
     """
     ordered = sorted(sightings, key=lambda one: (_own(one), -one.frames, one.id))
     groups: list[list[Sighting]] = []
+    near: Near[int] = Near(REACH_M)
     for piece in ordered:
-        fitting = [(cost, k) for k, group in enumerate(groups) if (cost := _misfit(piece, group, matters)) <= GATE]
-        if fitting:
-            groups[min(fitting)[1]].append(piece)
+        best = min(((_misfit(piece, groups[k], matters), k) for k in near.around(piece.place)), default=(math.inf, -1))
+        if best[0] <= GATE:
+            groups[best[1]].append(piece)
         else:
+            near.add(piece.place, len(groups))
             groups.append([piece])
     return [tuple(group) for group in groups]
 
@@ -53,10 +56,10 @@ def _misfit(piece: Sighting, group: Sequence[Sighting], matters: Matters) -> flo
     """Squared distance of a piece to the surest of a group for their own errors; infinite when they can't be one."""
     best = group[0]
     if matters.of(best.class_name).kin != matters.of(piece.class_name).kin:
-        return float("inf")
+        return math.inf
     pauses = [max(piece.first_seen - other.last_seen, other.first_seen - piece.last_seen) for other in group]
     if min(pauses) <= timedelta(0) or min(pauses) > LONGEST_PAUSE:
-        return float("inf")
+        return math.inf
     east, north = to_plane(
         best.place.longitude_deg, best.place.latitude_deg, piece.place.longitude_deg, piece.place.latitude_deg
     )

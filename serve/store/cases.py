@@ -80,6 +80,12 @@ def take_turn(desk: Desk) -> None:
         take_turn(desk)
 
 
+def _mine(desk: Desk) -> sa.ColumnElement[bool]:
+    """That a case is of the caller's jurisdiction, said so that no database looks cases up by it: one jurisdiction may
+    be the whole table, and without statistics SQLite would read all of it to find a few."""
+    return cases.c.jurisdiction.concat("") == desk.jurisdiction
+
+
 def log_of(desk: Desk, case_id: str) -> list[Event]:
     """The case's events, first to last. Raises NotFoundError when there is no such case in this jurisdiction."""
     get(desk, case_id)
@@ -93,7 +99,7 @@ def _logs(desk: Desk, case_ids: Iterable[str]) -> dict[str, list[Event]]:
         rows = desk.connection.execute(
             sa.select(events)
             .join(cases, cases.c.id == events.c.case_id)
-            .where(cases.c.jurisdiction == desk.jurisdiction, events.c.case_id.in_(wanted[start : start + _BATCH]))
+            .where(_mine(desk), events.c.case_id.in_(wanted[start : start + _BATCH]))
             .order_by(events.c.case_id, events.c.seq)
         )
         for row in rows:
@@ -106,11 +112,10 @@ def _logs(desk: Desk, case_ids: Iterable[str]) -> dict[str, list[Event]]:
 def books(desk: Desk, cells: set[int], case_ids: Iterable[str], patrol_id: str) -> list[Case]:
     """The cases in these cells, those named, and those that the patrol had a part or a view in."""
     wanted = set(case_ids)
-    mine = cases.c.jurisdiction == desk.jurisdiction
     ordered = sorted(cells)
     for start in range(0, len(ordered), _BATCH):
         near = sa.select(cases.c.id).where(
-            mine, cases.c.cell.in_(ordered[start : start + _BATCH]), cases.c.stage != Stage.VOID.value
+            _mine(desk), cases.c.cell.in_(ordered[start : start + _BATCH]), cases.c.stage != Stage.VOID.value
         )
         wanted |= set(desk.connection.scalars(near))
     wanted |= set(
@@ -135,18 +140,27 @@ def append(desk: Desk, drafts: Sequence[Draft], recorded_at: datetime, models: d
         event = chain(draft, log, recorded_at)
         log.append(event)
         fresh[draft.case_id].append(event)
-    for case_id in sorted(fresh):
-        case = fold(logs[case_id])
+    folded = {case_id: fold(logs[case_id]) for case_id in sorted(fresh)}
+    changed: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    opened = []
+    for case_id, case in folded.items():
         row = _projection(case)
         if case_id in known:
-            desk.connection.execute(cases.update().where(cases.c.id == case_id).values(**row))
+            changed[tuple(row)].append({"this_case": case_id, **row})
         else:
             model = models.get(case.seen[0].patrol_id) if case.seen else None
-            desk.connection.execute(cases.insert().values(id=case_id, model=model, **row))
-        desk.connection.execute(views.delete().where(views.c.case_id == case_id))
-        if case.unseen:
-            rows = [{"case_id": case_id, "patrol_id": patrol} for patrol in case.unseen]
-            desk.connection.execute(views.insert(), rows)
+            opened.append({"id": case_id, "model": model, **row})
+    for columns, rows in changed.items():
+        update = cases.update().where(cases.c.id == sa.bindparam("this_case"))
+        desk.connection.execute(update.values({name: sa.bindparam(name) for name in columns}), rows)
+    if opened:
+        desk.connection.execute(cases.insert(), opened)
+    ids = list(folded)
+    for start in range(0, len(ids), _BATCH):
+        desk.connection.execute(views.delete().where(views.c.case_id.in_(ids[start : start + _BATCH])))
+    seen_without = [{"case_id": case.id, "patrol_id": patrol} for case in folded.values() for patrol in case.unseen]
+    if seen_without:
+        desk.connection.execute(views.insert(), seen_without)
     entries = [_entry(event) for case_id in sorted(fresh) for event in fresh[case_id]]
     for start in range(0, len(entries), _BATCH):
         desk.connection.execute(events.insert(), entries[start : start + _BATCH])
