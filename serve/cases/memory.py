@@ -100,17 +100,14 @@ def _by_stretches(
     ]
     order = sorted(range(len(stretches)), key=lambda k: (fits[k][0], k))
     chosen: dict[int, _Pair] = {}
-    for _ in range(2):
-        for k in order:
-            stretch = stretches[k]
-            for i in stretch:
-                chosen.pop(i, None)
-            first = bisect.bisect_left(times, times[stretch[0]] - _HEARD_S)
-            last = bisect.bisect_right(times, times[stretch[-1]] + _HEARD_S)
-            clues = {i - first: clue for i, clue in _clues(chosen, range(first, last)).items()}
-            wander = Wander(times[first:last], variances[first:last], clues)
-            prior = wander.around(stretch[0] - first, stretch[-1] - first)
-            chosen |= _fit_stretch(stretch, pairs, times, variances, prior)[1]
+    for k in order:
+        stretch = stretches[k]
+        first = bisect.bisect_left(times, times[stretch[0]] - _HEARD_S)
+        last = bisect.bisect_right(times, times[stretch[-1]] + _HEARD_S)
+        clues = {i - first: clue for i, clue in _clues(chosen, range(first, last)).items()}
+        wander = Wander(times[first:last], variances[first:last], clues)
+        prior = wander.around(stretch[0] - first, stretch[-1] - first)
+        chosen |= _fit_stretch(stretch, pairs, times, variances, prior)[1]
     return chosen
 
 
