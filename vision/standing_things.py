@@ -92,7 +92,7 @@ def standing_things(seen: Observations, track: Track, poses: Poses, camera: Came
     stands = standing(candidates, judged)
     if not stands.any():
         return _nothing(seen)
-    joint = _together(candidates, judged, stands, raw, ground, camera, last=True)
+    joint = _together(candidates, judged, stands, raw, ground, camera, after=joint)
     return _once(seen, candidates, judged, stands, joint)
 
 
@@ -135,7 +135,7 @@ def _together(
     camera: Camera,
     *,
     sort_motion: bool = False,
-    last: bool = False,
+    after: Together | None = None,
 ) -> Together:
     numbers = np.cumsum(chosen) - 1
     rows = candidates.rows.where(chosen[candidates.rows.thing])
@@ -145,10 +145,10 @@ def _together(
     moves = mobile & fast & (judged.moving > 0) & sort_motion
     start = np.where(moves[:, None], judged.motion.things, judged.still.things)[chosen]
     prior = judged.prior.where(chosen)
-    if last:
+    if after:
         prior.sigma[:, V_EAST:] = STANDS_STILL_MPS
     return solve_together(
-        rows, start, prior, frames, ground, camera, may_move=mobile[chosen] if sort_motion else None, covariances=last
+        rows, start, prior, frames, ground, camera, may_move=mobile[chosen] if sort_motion else None, after=after
     )
 
 

@@ -45,7 +45,8 @@ _SHARED = 5  # log lens height, mount yaw, log focal length, mount pitch, mount 
 _ROUNDS = 12
 # What speed a thing may have for free, first and last, and how many of these it takes for the price to level off.
 SPEED_SIGMAS, SPEED_BOUND = (1.6, 0.1), 3.0
-_LIMIT = 3.0
+# How far one round may carry a thing: metres, radians, logarithms, metres per second.
+_STEP_LIMIT = np.array([20.0, 20.0, 0.5, 0.5, 0.5, 0.5, 0.5, 5.0, 5.0])
 DENSE = 2000  # up to so many shared numbers a dense inverse is quicker than a sparse one
 _KEPT = 5  # east, north, yaw, log length, log width
 
@@ -53,11 +54,13 @@ _KEPT = 5  # east, north, yaw, log length, log width
 @dataclass(frozen=True, slots=True, eq=False)
 class Together:
     """The joint solution: cuboids (t, 9), the frames as corrected, and `covariance` (t, 5, 5) of east, north, yaw,
-    log length and log width of each thing (zero where it was not asked for)."""
+    log length and log width of each thing (zero where it was not asked for); `corrections`: all
+    of tilt, path and camera, for a later solution to start from."""
 
     things: FloatArray
     frames: FrameStates
     covariance: FloatArray
+    corrections: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +160,7 @@ def solve_together(
     camera: Camera,
     *,
     may_move: BoolArray | None = None,
-    covariances: bool = True,
+    after: Together | None = None,
 ) -> Together:
     """Solve all of `start` (t, 9) at once; `frames` are the uncorrected ones.
 
@@ -170,7 +173,8 @@ def solve_together(
     columns = layout.columns(rows)
     thing_weight = 1 / prior.sigma**2
     anchor = np.concatenate([prior.mean.ravel(), np.zeros(layout.size - count * PER_THING)])
-    state = np.concatenate([start.ravel(), np.zeros(layout.size - count * PER_THING)])
+    corrections = np.zeros(layout.size - layout.tilt) if after is None else after.corrections
+    state = np.concatenate([start.ravel(), corrections])
     sorting = may_move is not None
     slow = SPEED_SIGMAS[0] if sorting else 0.0
 
@@ -205,6 +209,7 @@ def solve_together(
             gradient[layout.path : layout.shared] += path_gradient
         return total, csc_array(matrix), gradient
 
+    limit = np.tile(_STEP_LIMIT, count)
     cost, matrix, gradient = normal(state)
     # Little damping: what only the receiver holds, such as the turn of the whole path, is weak beside what boxes hold.
     damping = 1e-10
@@ -213,20 +218,26 @@ def solve_together(
             slow = max(SPEED_SIGMAS[1], SPEED_SIGMAS[0] * 0.5**turn)
             cost, matrix, gradient = normal(state)
         step = _factor(matrix + diags_array(matrix.diagonal() * damping)).solve(-gradient)
-        step[: count * PER_THING] = np.clip(step[: count * PER_THING], -_LIMIT, _LIMIT)
+        step[: layout.tilt] = np.clip(step[: layout.tilt], -limit, limit)
+        # A first solution, to sort motion or to find the tilt, need not be sharp.
+        tolerance = 0.02 + 1e-5 * cost if after else 0.5 + 1e-3 * cost
+        graduated = may_move is None or slow <= SPEED_SIGMAS[1]
         trial_cost, trial_matrix, trial_gradient = normal(state + step)
+        if trial_cost > cost + tolerance:  # too far along the right way, as a rule
+            step *= 0.3
+            trial_cost, trial_matrix, trial_gradient = normal(state + step)
         if trial_cost > cost:
             damping = max(damping, 1e-8) * 100
-            if damping > 1e4:
+            if (graduated and trial_cost < cost + tolerance) or damping > 1e4:
                 break
             continue
-        settled = cost - trial_cost < 0.02 + 1e-5 * cost
+        settled = cost - trial_cost < tolerance
         state, cost, matrix, gradient = state + step, trial_cost, trial_matrix, trial_gradient
         damping = max(damping / 10, 1e-12)
-        if settled and (not sorting or slow <= SPEED_SIGMAS[1]):
+        if settled and graduated:
             break
-    covariance = _covariances(matrix, count) if covariances else np.zeros((count, _KEPT, _KEPT))
-    return Together(layout.things(state), layout.frames(state, frames), covariance)
+    covariance = _covariances(matrix, count) if after else np.zeros((count, _KEPT, _KEPT))
+    return Together(layout.things(state), layout.frames(state, frames), covariance, state[layout.tilt :])
 
 
 def _factor(matrix: csc_array) -> SuperLU:
