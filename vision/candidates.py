@@ -16,7 +16,7 @@ from vision.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of
 
 # Boxes whose range differs by less than this share and whose bearing by less than this angle show one aspect.
 ASPECT_RANGE, ASPECT_BEARING = 0.15, np.radians(10.0)
-PER_ASPECT, ASPECT_S = 3, 5.0
+ASPECT_S = 5.0
 _STEP_MPS = 1.0
 FARTHEST_JOIN_M, SPLINTER = 3.0, 2
 # Of two boxes in one frame, one shows a part of what the other shows when this much of it lies within.
@@ -82,7 +82,7 @@ def gather(seen: Observations, spots: Spots, label: IntArray, shake_px: float, c
 
 
 def _thinned(seen: Observations, spots: Spots, used: IntArray, thing: IntArray) -> tuple[IntArray, IntArray]:
-    """At most three boxes of each aspect and few seconds; how many of each aspect are kept."""
+    """The first and the last box of each aspect and few seconds; how many of each aspect are kept."""
     aspect = np.stack(
         [
             thing,
