@@ -98,7 +98,7 @@ def _thinned(seen: Observations, spots: Spots, used: IntArray, thing: IntArray) 
     rank = np.empty(len(used), dtype=np.int64)
     rank[order] = np.arange(len(used)) - np.repeat(np.cumsum(size) - size, size)
     of = size[group]
-    kept = (rank == 0) | (rank == of - 1) | (rank == of // 2) | (of <= PER_ASPECT)
+    kept = (rank == 0) | (rank == of - 1)
     _, same, together = np.unique(aspect[kept, :3], axis=0, return_inverse=True, return_counts=True)
     return used[kept], together[same.ravel()]
 
