@@ -141,7 +141,9 @@ def detect(
 
 def patrol(
     media: Annotated[list[Path], typer.Argument(metavar="MEDIA…", help="Pictures, videos, or folders of them.")],
-    track: Annotated[Path | None, typer.Option(help="GPX or CSV track; EXIF positions without it.")] = None,
+    track: Annotated[
+        Path | None, typer.Option(help="GPX, NMEA or CSV track, or a video; EXIF or telemetry without it.")
+    ] = None,
     camera: Annotated[Path | None, typer.Option(help="Camera file, JSON; stated assumptions without it.")] = None,
     clock_offset: Annotated[float | None, typer.Option(help="Seconds to add to the pictures' times.")] = None,
     start: Annotated[str | None, typer.Option(help="ISO 8601 instant that the track's time_s counts from.")] = None,
@@ -218,7 +220,7 @@ def _summarise(summary: dict[str, Any], as_json: bool, *, to_stdout: bool) -> No
 
 def locate(
     detections: Annotated[Path, typer.Option(help="CSV: frame,time_s,class,score,x_min,y_min,x_max,y_max.")],
-    track: Annotated[Path, typer.Option(help="CSV or GPX track.")],
+    track: Annotated[Path, typer.Option(help="CSV, GPX or NMEA track, or a video with telemetry.")],
     camera: Annotated[Path, typer.Option(help="Camera file, JSON (vision/camera.schema.json).")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="GeoJSON file; stdout without it.")] = None,
     start: Annotated[str | None, typer.Option(help="ISO 8601 instant that time_s counts from.")] = None,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
 from vision.geo import LocalFrame
 
 DEFAULT_ACCURACY_M = 3.0
+# Horizontal dilution of precision to one sigma per axis: a phone-grade range error of 3 m over both axes.
+METRES_PER_HDOP = 3.0 / math.sqrt(2)
 # Nothing on a road is faster; a receiver's fix that says so is wrong.
 FASTEST_MPS = 70.0
 _LOOK_BACK = 40
-_HALF_DAY_S = 43200.0
+HALF_DAY_S = 43200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,15 @@ class Fix:
     pitch_deg: float | None = None
     roll_deg: float | None = None
     speed_mps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RawTrack:
+    """Fixes as the file gives them, what their times count from (None: no dates), and what was assumed."""
+
+    start: datetime | None
+    fixes: tuple[Fix, ...]
+    notes: tuple[str, ...] = ()
 
 
 def cleaned(fixes: Sequence[Fix]) -> tuple[list[Fix], list[str]]:
@@ -83,7 +96,7 @@ def _in_time(fixes: list[Fix], said: list[str]) -> list[Fix]:
     _say(said, len(fixes) - len(chain), "their times repeat or run backwards")
     parts: list[list[Fix]] = []
     for fix in chain:
-        if parts and fix.time_s - parts[-1][-1].time_s <= _HALF_DAY_S:
+        if parts and fix.time_s - parts[-1][-1].time_s <= HALF_DAY_S:
             parts[-1].append(fix)
         else:
             parts.append([fix])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,15 +119,19 @@ class Clock:
     """How frames' own times become seconds on the track's clock.
 
     `start`: UTC of the track's second 0, None for a track without dates; `zone`: the offset from UTC that naive local
-    times are taken to have; `offset_s` is added at the end (camera behind the track: positive).
+    times are taken to have; `begins`: when on the track's clock the first picture of each video came that carries its
+    own track; `offset_s` is added at the end (camera behind the track: positive).
     """
 
     start: datetime | None
     zone: timedelta = timedelta(0)
     offset_s: float = 0.0
+    begins: Mapping[Path, float] = field(default_factory=dict)
 
     def seconds(self, frame: Frame) -> float | None:
         """The frame's time in seconds on the track's clock; None when the frame has no usable time."""
+        if frame.video_time_s is not None and frame.path in self.begins:
+            return self.begins[frame.path] + frame.video_time_s + self.offset_s
         if self.start is None or frame.taken_at is None:
             return None if frame.video_time_s is None else frame.video_time_s + self.offset_s
         taken = frame.taken_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from vision.detections import Detections
 from vision.detector import Detector, Letterbox
 from vision.draw import SHOWN_LONGEST_PX, shrink, to_jpeg
 from vision.errors import Fault, JiejingError, MediaError, TrackError
-from vision.fixes import Fix
 from vision.frames import Frame
 from vision.locate import FrameDetections, locate
 from vision.parallel import bounded_map
 from vision.sightings import EvidenceBox, Look, Sighting
 from vision.taxonomy import CLASSES, PRIVATE
-from vision.track import Track, read_track, track_from_fixes
+from vision.track import Track
+from vision.way import way_of
 
 VIDEO_EVERY_S = 0.5
 REPORTED = frozenset(CLASSES) - PRIVATE
@@ -87,9 +87,10 @@ def run_patrol(
 ) -> PatrolResult:
     """Turn the pictures and videos of one patrol into sightings, looks and redacted evidence.
 
-    `media`: files, or folders of them; `track`: GPX or CSV, else the pictures' EXIF positions; `camera`: a camera file,
-    else assumptions that are stated; `clock_offset_s`: seconds to add to the pictures' times; `track_start`: UTC of
-    second 0 of a track without dates; `detector`: a loaded one, instead of `model`.
+    `media`: files, or folders of them; `track`: a track file, else the pictures' EXIF positions or the videos'
+    telemetry; `camera`: a camera file, else assumptions that are stated; `clock_offset_s`: seconds to add to the
+    pictures' times; `track_start`: UTC of second 0 of a track without dates; `detector`: a loaded one, instead of
+    `model`.
 
     Raises TrackError when there is no usable track, CameraError for a wrong camera file, MediaError when no frame could
     be used. A picture that can't be read or judged becomes a fault.
@@ -102,11 +103,13 @@ def run_patrol(
             "no picture or video could be opened" + "".join(f"; {fault}" for fault in faults[:3]),
             remedy="give JPEG or PNG pictures, or a video",
         )
-    route, pictures, assumed = _route(shots, track, track_start)
+    way = way_of(shots, track, track_start)
+    route, pictures, assumed = way.track, way.pictures, way.assumptions
     span_s = (float(route.time_s[0]), float(route.time_s[-1]))
     clock, zone_notes = frames.clock_for(pictures, route.start, span_s, clock_offset_s)
+    clock = replace(clock, begins=way.begins)
     assumed += zone_notes
-    if route.start is None and shots.videos:
+    if route.start is None and set(shots.videos) - set(way.begins):
         assumed += ("The track has no dates: the video is taken to begin at the track's second 0.",)
 
     total = len(pictures)
@@ -152,51 +155,6 @@ def run_patrol(
         frames_judged=len(judged),
         frames_skipped=read - len(judged),
     )
-
-
-def _route(
-    shots: frames.Footage, track: Path | None, start: datetime | None
-) -> tuple[Track, tuple[Frame, ...], tuple[str, ...]]:
-    """The track, the pictures in their order of time, and what was assumed."""
-    if track is not None:
-        ordered = sorted(shots.pictures, key=lambda frame: (_stamp(frame), frame.name))
-        return read_track(track, start=start), tuple(ordered), ()
-    placed = [frame for frame in shots.pictures if frame.gps is not None]
-    if not placed:
-        raise TrackError(
-            "no track was given and no picture holds a GPS position", remedy="give the patrol's track with --track FILE"
-        )
-    said = ["No track was given: the positions are those in the pictures' EXIF."]
-    if len(placed) < len(shots.pictures):
-        said.append(f"{len(shots.pictures) - len(placed)} pictures hold no position; it is interpolated by time.")
-    if all(frame.taken_at is not None for frame in shots.pictures):
-        ordered = sorted(shots.pictures, key=lambda frame: (_stamp(frame), frame.name))
-    else:
-        said.append("Not every picture holds a time: they are taken in the order of their file names, a second apart.")
-        epoch = datetime(2000, 1, 1, tzinfo=UTC)
-        ordered = [
-            replace(frame, taken_at=epoch + timedelta(seconds=i), time_sigma_s=0.5)
-            for i, frame in enumerate(shots.pictures)
-        ]
-    first = _stamp(ordered[0])
-    with_fix = [(frame, frame.gps) for frame in ordered if frame.gps is not None]
-    fixes = [Fix(_stamp(frame) - first, gps.longitude_deg, gps.latitude_deg, gps.altitude_m) for frame, gps in with_fix]
-    route = track_from_fixes(fixes, start=datetime.fromtimestamp(first, UTC), source="EXIF positions")
-    # Naive times were read as UTC for the track's own clock too, so the two agree.
-    aware = tuple(
-        replace(frame, taken_at=frame.taken_at.replace(tzinfo=UTC))
-        if frame.taken_at is not None and frame.taken_at.tzinfo is None
-        else frame
-        for frame in ordered
-    )
-    return route, aware, tuple(said)
-
-
-def _stamp(frame: Frame) -> float:
-    """Seconds since 1970 for sorting; a naive time is read as UTC, a missing one sorts first."""
-    if frame.taken_at is None:
-        return 0.0
-    return (frame.taken_at if frame.taken_at.tzinfo else frame.taken_at.replace(tzinfo=UTC)).timestamp()
 
 
 def _guarded(videos: Iterator[Iterator[Frame]], faults: list[Fault]) -> Iterator[Frame]:

@@ -7,8 +7,8 @@ side up +; `accuracy_m` one sigma per axis.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vision.errors import TrackError
-from vision.fixes import DEFAULT_ACCURACY_M, Fix, cleaned
+from vision.fixes import DEFAULT_ACCURACY_M, HALF_DAY_S, Fix, cleaned
 from vision.geo import FloatArray, LocalFrame, unwrap_deg
 from vision.smoothing import REACH_S, SmoothPath, smooth_fixes
 from vision.track_files import read_fixes
@@ -26,6 +26,8 @@ SURVEYED_HEADING_SIGMA_DEG = 0.25
 # A pose is known inside gaps up to this length, and `REACH_S` beyond a fix; elsewhere nothing is claimed.
 LONGEST_GAP_S = 10.0
 _KNOT_SPACING_S = 0.5
+# GPS counts weeks in ten bits.
+ROLLOVER = timedelta(weeks=1024)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +201,29 @@ def track_from_fixes(
     )
 
 
+def in_the_right_week(track: Track, about: datetime, *, keep_start: bool) -> Track:
+    """The track with its dates moved by whole rollovers of GPS's week number when that brings them near `about`.
+
+    Receivers older than a rollover are 1,024 weeks off for good. `keep_start`: seconds go on counting from `start`.
+    """
+    if track.start is None:
+        return track
+    middle = track.start + timedelta(seconds=float(track.time_s[0] + track.time_s[-1]) / 2)
+    rounds = round((about - middle) / ROLLOVER)
+    if not rounds or abs(about - middle - rounds * ROLLOVER) > ROLLOVER / 50:
+        return track
+    said = f"The track's dates were {abs(rounds) * 1024} weeks off (a rollover of GPS's week number); put right."
+    moved = replace(track, time_s=track.time_s + rounds * ROLLOVER.total_seconds(), notes=(*track.notes, said))
+    return moved if keep_start else _from_first_fix(moved)
+
+
+def _from_first_fix(track: Track) -> Track:
+    """The same track with seconds that count from its first fix."""
+    later = float(track.time_s[0])
+    start = track.start + timedelta(seconds=later) if track.start is not None else None
+    return replace(track, start=start, time_s=track.time_s - later)
+
+
 def _filled(time_s: FloatArray, values: FloatArray | None, name: str) -> FloatArray | None:
     """A column with its holes interpolated; headings the short way round."""
     if values is None:
@@ -215,10 +240,14 @@ def _held(time_s: FloatArray, values: FloatArray) -> FloatArray:
 
 
 def read_track(path: Path, *, start: datetime | None = None) -> Track:
-    """Read a CSV or GPX track; see `vision.track_files` for the formats.
+    """Read a track file; see `vision.track_files` for the formats.
 
     `start`: what `time_s` counts from. Without it a track with clock times starts at its first fix, and a CSV with
     plain seconds keeps its own zero. Raises TrackError that names the file and the remedy.
     """
     raw = read_fixes(path, start)
-    return track_from_fixes(raw.fixes, start=raw.start, source=str(path), notes=raw.notes)
+    track = track_from_fixes(raw.fixes, start=raw.start, source=str(path), notes=raw.notes)
+    if start is None and raw.start is not None and track.time_s[0] > HALF_DAY_S:
+        # The first fixes were in the wrong week and are gone: the track begins where the good ones do.
+        return _from_first_fix(track)
+    return track

@@ -1,8 +1,8 @@
-"""Track files: CSV and GPX into raw fixes.
+"""Track files into raw fixes: CSV, GPX, NMEA, and the telemetry inside a video.
 
 CSV, with a header: `time_utc` (ISO 8601) or `time_s` (seconds), `latitude_deg`, `longitude_deg`, and optionally
 `altitude_m`, `accuracy_m` (one sigma per axis), `heading_deg`, `pitch_deg`, `roll_deg`, `speed_mps`. GPX: track points
-with times, in file order over all tracks and segments.
+with times, in file order over all tracks and segments. NMEA: `vision.nmea`; videos: `vision.telemetry`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vision.errors import TrackError
-from vision.fixes import Fix
+from vision.fixes import METRES_PER_HDOP, Fix, RawTrack
+from vision.nmea import looks_like_nmea, nmea_fixes
+from vision.telemetry import telemetry_fixes
 
 MOST_BYTES = 256 * 2**20
-# Horizontal dilution of precision to one sigma per axis: a phone-grade range error of 3 m over both axes.
-METRES_PER_HDOP = 3.0 / math.sqrt(2)
+_HEAD_BYTES = 64 * 2**10
+_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 _ALIASES = {
     "latitude_deg": ("latitude_deg", "latitude", "lat"),
     "longitude_deg": ("longitude_deg", "longitude", "lon", "lng"),
@@ -34,28 +35,42 @@ _ALIASES = {
 _CSV_REMEDY = "a CSV track has a header with time_utc (ISO 8601) or time_s, latitude_deg and longitude_deg"
 
 
-@dataclass(frozen=True, slots=True)
-class RawTrack:
-    """Fixes as the file gives them, what their times count from, and what was assumed."""
-
-    start: datetime | None
-    fixes: tuple[Fix, ...]
-    notes: tuple[str, ...] = ()
-
-
 def read_fixes(path: Path, start: datetime | None) -> RawTrack:
-    """Read a track file; the content decides between GPX and CSV. Raises TrackError."""
+    """Read a track file; the content decides which of the formats it is. Raises TrackError."""
     try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if _is_video(head):
+            return telemetry_fixes(path, start)
         if path.stat().st_size > MOST_BYTES:
             raise TrackError(f"{path}: larger than {MOST_BYTES >> 20} MB", remedy="split the track")
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise TrackError(f"{path}: cannot be read ({error.strerror})", remedy="check the path of --track") from error
+    if looks_like_nmea(head):
+        return nmea_fixes(data, start)
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TrackError(f"{path}: is not text", remedy="tracks are CSV or GPX in UTF-8") from error
+        raise TrackError(
+            f"{path}: is not text", remedy="tracks are CSV, GPX or NMEA, or a video's telemetry"
+        ) from error
     if text.lstrip().startswith("<"):
         return _gpx(path, text, start)
     return _csv(path, text, start)
+
+
+def is_video(path: Path) -> bool:
+    """Whether a track file is an MP4 or QuickTime video; False when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return _is_video(file.read(8))
+    except OSError:
+        return False
+
+
+def _is_video(head: bytes) -> bool:
+    return head[4:8] in _FIRST_BOXES
 
 
 def _csv(path: Path, text: str, start: datetime | None) -> RawTrack:
