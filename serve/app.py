@@ -14,7 +14,8 @@ from serve.cases.matters import Matters, read_matters
 from serve.console import routes as console
 from serve.context import Context
 from serve.doors import cases, detect, feedback, health, patrols, problems
-from serve.doors.guard import Guard
+from serve.doors.guard import Guard, undeclared
+from serve.doors.identity import Identity
 from serve.errors import SettingsError
 from serve.intake.desk import Intake, delete_expired, hand_over_waiting
 from serve.jobs.housekeeping import Housekeeper
@@ -23,7 +24,7 @@ from serve.jobs.queue import DbosJobs, Jobs, Work
 from serve.settings import Settings
 from serve.sight import Sight, read_path
 from serve.store.blobs import Blobs
-from serve.store.database import Database
+from serve.store.database import Database, Reach
 
 _HOUSEKEEPING_SECONDS = 30.0
 JobsMaker = Callable[[Settings, Work | None], Jobs]
@@ -113,7 +114,7 @@ def start_engine(
             every_s=_HOUSEKEEPING_SECONDS,
         )
         housekeeper.start()
-    intake = Intake(database, blobs, queue, matters, settings.jurisdiction)
+    intake = Intake(database, blobs, queue, matters, Reach(settings.jurisdiction))
     return Engine(Context(settings, database, blobs, matters, intake, sight), queue, processor, housekeeper)
 
 
@@ -155,6 +156,9 @@ def create_app(
     for door in (patrols, cases, feedback, detect, health):
         app.include_router(door.router)
     console.install(app)
-    app.add_middleware(Guard, settings=settings)
+    if silent := undeclared(app):
+        raise RuntimeError(f"routes that do not say what they ask for: {', '.join(silent)}")
+    app.state.identity = Identity(settings)
+    app.add_middleware(Guard, settings=settings, identity=app.state.identity)
     app.add_middleware(health.Meter, metrics=metrics)
     return app

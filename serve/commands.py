@@ -24,7 +24,7 @@ Model = Annotated[
 Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535, show_default="8311")]
 
 
-def _settings(**given: Any) -> Settings:
+def settings_of(**given: Any) -> Settings:
     """The settings of environment and .env file, with what the command line says above them."""
     from pydantic import ValidationError
 
@@ -58,7 +58,7 @@ def serve(
 
     Everything can also be set by JIEJING_… variables or an .env file, such as JIEJING_API_KEY, JIEJING_DATABASE_URL.
     """
-    settings = _settings(host=host, port=port, data=data, model=model, base_map=base_map)
+    settings = settings_of(host=host, port=port, data=data, model=model, base_map=base_map)
     settings.refuse_open_door()
     from serve.app import create_app, preflight
     from serve.server import configure_logs, listen, run
@@ -82,7 +82,7 @@ def worker(
     from serve.app import start_engine
     from serve.server import configure_logs
 
-    settings = _settings(worker_name=name, data=data, model=model)
+    settings = settings_of(worker_name=name, data=data, model=model)
     configure_logs(quiet=False)
     done = threading.Event()
     for wanted in (signal.SIGINT, signal.SIGTERM):
@@ -118,7 +118,7 @@ def demo(
     passes = passes_of(folder)
     fresh_folder(data)
     streets = folder / "streets.geojson"
-    settings = _settings(
+    settings = settings_of(
         host="127.0.0.1",
         port=port,
         data=data,

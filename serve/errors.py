@@ -35,5 +35,17 @@ class UnauthorizedError(JiejingError):
     """No key, or not the right one."""
 
 
+class NotAllowedError(JiejingError):
+    """Whoever asks is known, but may not do this."""
+
+
+class TooManyError(JiejingError):
+    """More requests than are answered; `retry_after_s` says when it is worth trying again."""
+
+    def __init__(self, message: str, *, remedy: str, retry_after_s: int) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_s = retry_after_s
+
+
 class ForbiddenError(JiejingError):
     """The request came from a page or under a name that this server does not answer."""

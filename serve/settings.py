@@ -23,6 +23,22 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; another than loopback needs an API key.")
     port: int = Field(8311, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     api_key: SecretStr | None = Field(None, min_length=16, description="Key that every route but health then needs.")
+    require_keys: bool = Field(
+        False, description="Ask for a key of `jiejing keys` or a person's token, on this machine too."
+    )
+    oidc_issuer: str | None = Field(None, min_length=1, description="Issuer of people's tokens (OpenID Connect).")
+    oidc_audience: str | None = Field(None, min_length=1, description="What the tokens' `aud` must name.")
+    oidc_jwks: str | None = Field(None, min_length=1, description="The issuer's key set: address or file.")
+    oidc_roles_claim: str = Field("roles", min_length=1, description="Claim with the person's roles; dots go deeper.")
+    oidc_jurisdiction_claim: str | None = Field(
+        None, min_length=1, description="Claim with the person's jurisdiction; this server's own without it."
+    )
+    oidc_area_claim: str | None = Field(
+        None, min_length=1, description="Claim with the first digits of the grid cells that the person may see."
+    )
+    requests_per_minute: int = Field(
+        6000, ge=1, le=10_000_000, description="Requests a minute of one caller, once callers are told apart."
+    )
     jurisdiction: str = Field(
         "000000",
         pattern=r"^[0-9A-Za-z_-]{1,20}$",
@@ -47,7 +63,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _absolute(self) -> Self:
         object.__setattr__(self, "data", self.data.expanduser().absolute())
+        if len({value is None for value in (self.oidc_issuer, self.oidc_audience, self.oidc_jwks)}) > 1:
+            raise ValueError("oidc_issuer, oidc_audience and oidc_jwks belong together")
         return self
+
+    @property
+    def guarded(self) -> bool:
+        """Whether callers must say who they are."""
+        return self.require_keys or self.api_key is not None or self.oidc_issuer is not None
 
     @property
     def database(self) -> str:
@@ -61,10 +84,11 @@ class Settings(BaseSettings):
 
     def refuse_open_door(self) -> None:
         """Raise SettingsError when the server would listen beyond this machine without a key."""
-        if self.api_key is None and not is_loopback(self.host):
+        if not self.guarded and not is_loopback(self.host):
             raise SettingsError(
                 f"refusing to listen on {self.host} without an API key",
-                remedy="set JIEJING_API_KEY to a secret of at least 16 characters, or listen on 127.0.0.1",
+                remedy="set JIEJING_API_KEY to a secret of at least 16 characters, or JIEJING_REQUIRE_KEYS=true with"
+                " keys of `jiejing keys create`, or listen on 127.0.0.1",
             )
 
 

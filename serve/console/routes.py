@@ -12,14 +12,17 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from serve.access import Scope
 from serve.cases.events import broken_link
 from serve.cases.lifecycle import OPEN_STAGES, STAGE_NAMES, Stage, fold
 from serve.console import wording
 from serve.console.build import VENDOR, is_built
 from serve.context import Here
 from serve.doors.cases import CaseId, Wanted, cursor_of
-from serve.doors.guard import COOKIE, LOGIN, is_key, session_of
+from serve.doors.guard import COOKIE, KNOWN, LOGIN, OPEN, needs
+from serve.doors.identity import SESSION_SECONDS, Identity
 from serve.doors.patrols import PatrolId
+from serve.errors import UnauthorizedError
 from serve.store import cases, patrols, results
 
 router = APIRouter(include_in_schema=False)
@@ -27,7 +30,8 @@ router = APIRouter(include_in_schema=False)
 _HERE = Path(__file__).resolve().parent
 _PAGE = 60
 _PATROLS = 100
-_SESSION_SECONDS = 12 * 3600
+_CASES = [needs(Scope.CASES_READ)]
+_PATROLS_READ = [needs(Scope.PATROLS_READ)]
 _templates = Jinja2Templates(
     env=Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=select_autoescape(), undefined=StrictUndefined
@@ -64,7 +68,7 @@ def _render(request: Request, template: str, status: int = 200, **values: Any) -
     return _templates.TemplateResponse(request, template, values, status_code=status)
 
 
-@router.get("/")
+@router.get("/", dependencies=_CASES)
 def page(request: Request, here: Here) -> HTMLResponse:
     """The console."""
     if not is_built():
@@ -74,19 +78,19 @@ def page(request: Request, here: Here) -> HTMLResponse:
     return _render(
         request,
         "page.html",
-        place_name=here.settings.place_name or f"辖区 {here.settings.jurisdiction}",
+        place_name=here.settings.place_name or f"辖区 {here.caller.reach.jurisdiction}",
         classes=classes,
         matters=matters,
         stages=[stage.value for stage in Stage if stage in OPEN_STAGES],
         colours=json.dumps({name: wording.colour(name) for name in classes}),
-        signed_in=here.settings.api_key is not None,
+        signed_in=here.settings.guarded,
     )
 
 
-@router.get("/console/cases")
+@router.get("/console/cases", dependencies=_CASES)
 def case_list(request: Request, here: Here, wanted: Wanted) -> HTMLResponse:
     """One stretch of the list of cases."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         found, more = cases.search(desk, wanted, _PAGE)
         pictures = results.evidence_of_cases(desk, [row.id for row in found])
     following = None
@@ -104,10 +108,10 @@ def case_list(request: Request, here: Here, wanted: Wanted) -> HTMLResponse:
     )
 
 
-@router.get("/console/cases/{case_id}")
+@router.get("/console/cases/{case_id}", dependencies=_CASES)
 def case_panel(request: Request, case_id: CaseId, here: Here) -> HTMLResponse:
     """All about one case."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         row = cases.get(desk, case_id)
         log = cases.log_of(desk, case_id)
         pictures = results.evidence_of_cases(desk, [case_id]).get(case_id, [])
@@ -124,21 +128,21 @@ def case_panel(request: Request, case_id: CaseId, here: Here) -> HTMLResponse:
     )
 
 
-@router.get("/console/patrols")
+@router.get("/console/patrols", dependencies=_PATROLS_READ)
 def patrol_list(request: Request, here: Here) -> HTMLResponse:
     """The patrols, newest first."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         found = patrols.latest(desk, _PATROLS)
         tallies = {patrol.id: cases.tally_of(desk, patrol.id) for patrol in found}
     busy = any(patrol.state.value in ("queued", "processing", "receiving") for patrol in found)
     return _render(request, "_patrols.html", rows=found, tallies=tallies, busy=busy)
 
 
-@router.get("/console/patrols/{patrol_id}")
+@router.get("/console/patrols/{patrol_id}", dependencies=_PATROLS_READ)
 def patrol_panel(request: Request, patrol_id: PatrolId, here: Here) -> HTMLResponse:
     """All about one patrol, and why its other sightings opened no case."""
     report = here.intake.report(patrol_id)
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         found = cases.sightings_of_patrol(desk, patrol_id)
     return _render(
         request,
@@ -150,7 +154,7 @@ def patrol_panel(request: Request, patrol_id: PatrolId, here: Here) -> HTMLRespo
     )
 
 
-@router.get("/console/base-map.geojson")
+@router.get("/console/base-map.geojson", dependencies=_CASES)
 def base_map(here: Here) -> Response:
     """What is drawn under the cases: the configured file, or nothing."""
     path = here.settings.base_map
@@ -159,10 +163,10 @@ def base_map(here: Here) -> Response:
     return FileResponse(path, media_type="application/geo+json", headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/console/tracks.geojson")
+@router.get("/console/tracks.geojson", dependencies=_PATROLS_READ)
 def tracks(here: Here) -> dict[str, Any]:
     """Where the latest patrols drove, as GeoJSON lines."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         found = patrols.latest(desk, _PATROLS)
     return {"type": "FeatureCollection", "features": [_line(patrol) for patrol in found if len(patrol.path) > 1]}
 
@@ -176,7 +180,7 @@ def _line(patrol: patrols.Patrol) -> dict[str, Any]:
     }
 
 
-@router.get("/docs")
+@router.get("/docs", dependencies=[KNOWN])
 def docs(request: Request) -> HTMLResponse:
     """The description of the interface, to read and to try."""
     if not is_built():
@@ -184,24 +188,27 @@ def docs(request: Request) -> HTMLResponse:
     return _render(request, "docs.html")
 
 
-@router.get(LOGIN)
+@router.get(LOGIN, dependencies=[OPEN])
 def login_page(request: Request, here: Here) -> Response:
     """Where a person gives the key."""
-    if here.settings.api_key is None:
+    if not here.settings.guarded:
         return RedirectResponse("/", status_code=303)
     return _render(request, "login.html", wrong=False)
 
 
-@router.post(LOGIN)
+@router.post(LOGIN, dependencies=[OPEN])
 def login(request: Request, here: Here, key: Annotated[str, Form(max_length=1000)] = "") -> Response:
     """Check the key and let the browser keep a session instead of it."""
-    if not is_key(here.settings, key):
+    identity: Identity = request.app.state.identity
+    try:
+        session = identity.session_of(here.database, key)
+    except UnauthorizedError:
         return _render(request, "login.html", 401, wrong=True)
     answer = RedirectResponse("/", status_code=303)
     answer.set_cookie(
         COOKIE,
-        session_of(key),
-        max_age=_SESSION_SECONDS,
+        session,
+        max_age=SESSION_SECONDS,
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",

@@ -13,15 +13,17 @@ from fastapi.responses import FileResponse
 from pydantic import AwareDatetime
 from starlette.datastructures import URL
 
+from serve.access import Scope
 from serve.cases.events import Event, broken_link
 from serve.cases.lifecycle import STAGE_NAMES, Stage
 from serve.context import Here
+from serve.doors.guard import needs
 from serve.errors import InvalidInputError, NotFoundError
 from serve.store import cases, results
 from serve.store.blobs import EVIDENCE
 from serve.store.cases import CaseFilter, CaseRow
 
-router = APIRouter(prefix="/v1", tags=["cases"])
+router = APIRouter(prefix="/v1", tags=["cases"], dependencies=[needs(Scope.CASES_READ)])
 
 _LISTED_PICTURES = 5
 _FARTHEST_M = 100_000.0
@@ -60,7 +62,7 @@ def list_cases(
     request: Request, here: Here, wanted: Wanted, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> dict[str, Any]:
     """The cases that match, those first seen last at the top, as a GeoJSON FeatureCollection."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         found, more = cases.search(desk, wanted, limit)
         pictures = results.evidence_of_cases(desk, [row.id for row in found])
     links = [{"rel": "self", "type": "application/geo+json", "href": _relative(request.url)}]
@@ -75,7 +77,7 @@ def list_cases(
 @router.get("/cases/{case_id}")
 def one_case(case_id: CaseId, here: Here) -> dict[str, Any]:
     """One case as a GeoJSON feature with all its pictures and its log."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         row = cases.get(desk, case_id)
         log = cases.log_of(desk, case_id)
         pictures = results.evidence_of_cases(desk, [case_id])
@@ -87,7 +89,7 @@ def one_case(case_id: CaseId, here: Here) -> dict[str, Any]:
 @router.get("/evidence/{picture_id}.jpg", response_class=FileResponse)
 def evidence(picture_id: PictureId, here: Here) -> FileResponse:
     """An evidence picture, people and vehicles hidden."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         patrol_id, sha256 = results.picture(desk, picture_id)
     path = here.blobs.path(EVIDENCE, patrol_id, sha256)
     if not path.is_file():

@@ -8,11 +8,13 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 
+from serve.access import Scope
 from serve.context import Here
+from serve.doors.guard import needs
 from serve.errors import InvalidInputError, TooLargeError
 from vision.errors import MediaError
 
-router = APIRouter(prefix="/v1", tags=["detect"])
+router = APIRouter(prefix="/v1", tags=["detect"], dependencies=[needs(Scope.DETECT)])
 
 
 class Detection(BaseModel):

@@ -14,8 +14,10 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from serve.access import Scope
 from serve.cases.values import stable_id
 from serve.context import Here
+from serve.doors.guard import needs
 from serve.errors import InvalidInputError
 from serve.store import feedback
 from serve.store.feedback import Decision
@@ -74,14 +76,19 @@ class FeedbackReceipt(BaseModel):
     recorded_at: AwareDatetime
 
 
-@router.post("", responses={200: {"description": "known"}, 201: {"description": "new"}}, response_model=FeedbackReceipt)
+@router.post(
+    "",
+    dependencies=[needs(Scope.FEEDBACK_WRITE)],
+    responses={200: {"description": "known"}, 201: {"description": "new"}},
+    response_model=FeedbackReceipt,
+)
 def decide(
     said: Feedback,
     here: Here,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:
     """Record a decision; the same Idempotency-Key again changes nothing and gives the same answer."""
-    jurisdiction = here.settings.jurisdiction
+    jurisdiction = here.caller.reach.jurisdiction
     now = datetime.now(UTC)
     decision = Decision(
         id=stable_id("d", jurisdiction, *(("key", idempotency_key) if idempotency_key else (uuid.uuid4(),))),
@@ -94,7 +101,7 @@ def decide(
         new_class=said.class_name,
         new_box=said.box,
     )
-    with here.database.writing(jurisdiction) as desk:
+    with here.writing() as desk:
         rows = feedback.known(desk, decision.id, decision.request_sha256)
         is_new = not rows
         if is_new:
@@ -118,7 +125,9 @@ def _check(said: Feedback, boxes: list[dict[str, Any]]) -> None:
         raise InvalidInputError("the box leaves the picture", remedy=f"the evidence picture has {size} pixels")
 
 
-@router.get("", response_class=Response, responses={200: {"content": {NDJSON: {}}}})
+@router.get(
+    "", dependencies=[needs(Scope.FEEDBACK_READ)], response_class=Response, responses={200: {"content": {NDJSON: {}}}}
+)
 def export(
     request: Request,
     here: Here,
@@ -127,7 +136,7 @@ def export(
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> Response:
     """Decisions in the order they came, one JSON object per line and box; the header Link leads to the next page."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         rows, more = feedback.export(desk, since, cursor, limit)
     headers = {}
     if more:

@@ -11,7 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.core import GaugeMetricFamily, Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve.access import Scope as Asked
 from serve.context import Here
+from serve.doors.guard import OPEN, needs
 from serve.doors.problems import problem
 from serve.store import cases, patrols
 from serve.store.database import Database
@@ -19,24 +21,24 @@ from serve.store.database import Database
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/health/live")
+@router.get("/health/live", dependencies=[OPEN])
 def live() -> dict[str, str]:
     """Answers while the process lives."""
     return {"status": "live"}
 
 
-@router.get("/health/ready", response_model=None)
+@router.get("/health/ready", dependencies=[OPEN], response_model=None)
 def ready(here: Here) -> dict[str, str] | Response:
     """Whether the database can be reached."""
     try:
-        with here.database.reading(here.settings.jurisdiction) as desk:
+        with here.reading() as desk:
             desk.connection.execute(sa.text("SELECT 1"))
     except sa.exc.SQLAlchemyError:
         return problem(503, "Not ready", "the database cannot be reached: check the database and the data folder")
     return {"status": "ready"}
 
 
-@router.get("/metrics", include_in_schema=False)
+@router.get("/metrics", dependencies=[needs(Asked.METRICS_READ)], include_in_schema=False)
 def metrics(request: Request) -> Response:
     """Figures for Prometheus."""
     registry: CollectorRegistry = request.app.state.metrics.registry

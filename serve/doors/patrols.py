@@ -15,13 +15,18 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import ClientDisconnect
 
+from serve.access import Scope
 from serve.context import Context, Here
+from serve.doors.guard import needs
 from serve.errors import InvalidInputError, TooLargeError
 from serve.store import cases, patrols
 from serve.store.blobs import Incoming
 from serve.store.patrols import Announcement, FileEntry, State
 
 router = APIRouter(prefix="/v1/patrols", tags=["patrols"])
+_WRITES = [needs(Scope.PATROLS_WRITE)]
+_READS = [needs(Scope.PATROLS_READ)]
+_MANAGES = [needs(Scope.PATROLS_MANAGE)]
 
 _CHUNK = 1024**2
 _EVENT_SECONDS = 0.5
@@ -75,7 +80,12 @@ class FileReceipt(BaseModel):
     remaining: int = Field(description="How many files are still to be sent.")
 
 
-@router.post("", responses={200: {"description": "known"}, 201: {"description": "new"}}, response_model=PatrolState)
+@router.post(
+    "",
+    dependencies=_WRITES,
+    responses={200: {"description": "known"}, 201: {"description": "new"}},
+    response_model=PatrolState,
+)
 def announce(said: PatrolAnnouncement, here: Here) -> Response:
     """Announce a patrol; the same announcement again is answered with what is still missing."""
     patrol, missing, new = here.intake.announce(_announcement(said, here))
@@ -117,6 +127,7 @@ def _announcement(said: PatrolAnnouncement, here: Context) -> Announcement:
 
 @router.put(
     "/{patrol_id}/files/{sha256}",
+    dependencies=_WRITES,
     responses={200: {"description": "had it already"}, 201: {"description": "durable"}},
     response_model=FileReceipt,
     openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
@@ -157,10 +168,10 @@ async def _store(request: Request, incoming: Incoming) -> None:
         await run_in_threadpool(incoming.finish)
 
 
-@router.get("")
+@router.get("", dependencies=_READS)
 def list_patrols(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
     """The patrols that started last."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         found = patrols.latest(desk, limit)
         listed = [
             {
@@ -177,6 +188,7 @@ def list_patrols(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) 
 
 @router.get(
     "/{patrol_id}",
+    dependencies=_READS,
     responses={200: {"content": {"application/json": {}, "text/event-stream": {}}}},
     response_model=None,
 )
@@ -206,10 +218,10 @@ async def _events(patrol_id: str, request: Request, here: Context) -> AsyncItera
         await asyncio.sleep(_EVENT_SECONDS)
 
 
-@router.get("/{patrol_id}/sightings")
+@router.get("/{patrol_id}/sightings", dependencies=_READS)
 def sightings(patrol_id: PatrolId, here: Here) -> dict[str, Any]:
     """All that the patrol saw, each with its case or with why it opened none."""
-    with here.database.reading(here.settings.jurisdiction) as desk:
+    with here.reading() as desk:
         patrols.get(desk, patrol_id)
         found = cases.sightings_of_patrol(desk, patrol_id)
     return {"type": "FeatureCollection", "features": [_sighting(row) for row in found]}
@@ -236,14 +248,14 @@ def _sighting(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@router.post("/{patrol_id}/reprocess", status_code=202)
+@router.post("/{patrol_id}/reprocess", dependencies=_MANAGES, status_code=202)
 def reprocess(patrol_id: PatrolId, here: Here) -> PatrolState:
     """Process the patrol again, with the model and the rules of today."""
     patrol = here.intake.reprocess(patrol_id)
     return PatrolState(id=patrol.id, state=patrol.state, missing=[])
 
 
-@router.delete("/{patrol_id}", status_code=204)
+@router.delete("/{patrol_id}", dependencies=_MANAGES, status_code=204)
 def delete(patrol_id: PatrolId, here: Here) -> None:
     """Forget the patrol: files, pictures, sightings, looks; cases that only it had seen become void."""
     here.intake.delete(patrol_id)

@@ -21,6 +21,9 @@ STATUS: dict[type[JiejingError], HTTPStatus] = {
     errors.TooLargeError: HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
     errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
+    errors.NotAllowedError: HTTPStatus.FORBIDDEN,
+    errors.TooManyError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.SettingsError: HTTPStatus.SERVICE_UNAVAILABLE,
     MediaError: HTTPStatus.UNPROCESSABLE_ENTITY,
     CameraError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TrackError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -39,7 +42,10 @@ def problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
 def of_error(error: JiejingError) -> JSONResponse:
     """The problem document of one of our errors; an unknown kind is a server error."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
-    return problem(status, status.phrase, str(error), remedy=error.remedy)
+    answer = problem(status, status.phrase, str(error), remedy=error.remedy)
+    if isinstance(error, errors.TooManyError):
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
 
 
 def install(app: FastAPI) -> None:

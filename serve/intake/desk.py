@@ -14,7 +14,7 @@ from serve.jobs.books import fit
 from serve.jobs.queue import Job, Jobs
 from serve.store import cases, patrols
 from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs, Incoming
-from serve.store.database import Database
+from serve.store.database import Database, Reach
 from serve.store.patrols import Announcement, Patrol, State
 
 _log = structlog.get_logger(__name__)
@@ -22,29 +22,29 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Intake:
-    """The intake of one jurisdiction."""
+    """The intake, on behalf of whoever has this reach."""
 
     database: Database
     blobs: Blobs
     jobs: Jobs
     matters: Matters
-    jurisdiction: str
+    reach: Reach
 
     def announce(self, said: Announcement) -> tuple[Patrol, list[str], bool]:
         """The patrol, the hashes still missing, and whether it is new. See `patrols.announce`."""
-        with self.database.writing(self.jurisdiction) as desk:
+        with self.database.writing(self.reach) as desk:
             patrol, new = patrols.announce(desk, said, datetime.now(UTC))
             return patrol, patrols.missing(desk, patrol.id), new
 
     def expect(self, patrol_id: str, sha256: str) -> tuple[Incoming, int] | None:
         """A place for an announced file and its size; None when it has arrived already. Raises NotFoundError."""
-        with self.database.reading(self.jurisdiction) as desk:
+        with self.database.reading(self.reach) as desk:
             entry, arrived = patrols.expected(desk, patrol_id, sha256)
         return None if arrived else (self.blobs.receive(patrol_id, sha256, entry.size), entry.size)
 
     def received(self, patrol_id: str, sha256: str) -> tuple[Patrol, int]:
         """Acknowledge a durable file; with the last one processing starts. Gives how many are still missing."""
-        with self.database.writing(self.jurisdiction) as desk:
+        with self.database.writing(self.reach) as desk:
             patrol, left = patrols.receive(desk, patrol_id, sha256, datetime.now(UTC))
         if patrol.state is State.QUEUED:
             self.jobs.submit(job_of(patrol))
@@ -52,7 +52,7 @@ class Intake:
 
     def report(self, patrol_id: str) -> dict[str, Any]:
         """All that can be said about a patrol. Raises NotFoundError."""
-        with self.database.reading(self.jurisdiction) as desk:
+        with self.database.reading(self.reach) as desk:
             patrol = patrols.get(desk, patrol_id)
             return {
                 "id": patrol.id,
@@ -77,7 +77,7 @@ class Intake:
 
     def reprocess(self, patrol_id: str) -> Patrol:
         """Process a patrol again, with the model and rules of today. Raises NotFoundError, ConflictError."""
-        with self.database.writing(self.jurisdiction) as desk:
+        with self.database.writing(self.reach) as desk:
             patrol = patrols.get(desk, patrol_id)
             if patrol.state is State.RECEIVING:
                 raise ConflictError(
@@ -98,7 +98,7 @@ class Intake:
 
         A job in hand finds its patrol gone and changes nothing. Raises NotFoundError.
         """
-        with self.database.writing(self.jurisdiction) as desk:
+        with self.database.writing(self.reach) as desk:
             patrols.get(desk, patrol_id)
             now = datetime.now(UTC)
             fit(desk, patrol_id, (), (), self.matters, model=None, now=now, withdrawal="the patrol was deleted")

@@ -83,7 +83,22 @@ def take_turn(desk: Desk) -> None:
 def _mine(desk: Desk) -> sa.ColumnElement[bool]:
     """That a case is of the caller's jurisdiction, said so that no database looks cases up by it: one jurisdiction may
     be the whole table, and without statistics SQLite would read all of it to find a few."""
-    return cases.c.jurisdiction.concat("") == desk.jurisdiction
+    return _in_area(desk, cases.c.jurisdiction.concat("") == desk.jurisdiction)
+
+
+def in_reach(desk: Desk) -> sa.ColumnElement[bool]:
+    """That a case is within the caller's reach. One that lies in no grid cell is nobody's but the whole
+    jurisdiction's."""
+    return _in_area(desk, cases.c.jurisdiction == desk.jurisdiction)
+
+
+def only_reached(desk: Desk, case_id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """The same for a table that names cases: true of everything for a caller who is bound to no area."""
+    return case_id.in_(sa.select(cases.c.id).where(in_reach(desk))) if desk.reach.area else sa.true()
+
+
+def _in_area(desk: Desk, found: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return found & cases.c.grid_id.startswith(desk.reach.area, autoescape=True) if desk.reach.area else found
 
 
 def log_of(desk: Desk, case_id: str) -> list[Event]:
@@ -205,9 +220,7 @@ def _entry(event: Event) -> dict[str, Any]:
 
 def get(desk: Desk, case_id: str) -> CaseRow:
     """The case. Raises NotFoundError when there is none, or when it is another jurisdiction's."""
-    row = desk.connection.execute(
-        sa.select(cases).where(cases.c.id == case_id, cases.c.jurisdiction == desk.jurisdiction)
-    ).one_or_none()
+    row = desk.connection.execute(sa.select(cases).where(cases.c.id == case_id, in_reach(desk))).one_or_none()
     if row is None:
         raise NotFoundError(f"there is no case {case_id!r}", remedy="GET /v1/cases lists those there are")
     return CaseRow(**row._mapping)
@@ -215,7 +228,7 @@ def get(desk: Desk, case_id: str) -> CaseRow:
 
 def search(desk: Desk, wanted: CaseFilter, limit: int) -> tuple[list[CaseRow], bool]:
     """The cases that match, last opened first, and whether there are more. Void ones only when asked for."""
-    query = sa.select(cases).where(cases.c.jurisdiction == desk.jurisdiction, *_conditions(wanted))
+    query = sa.select(cases).where(in_reach(desk), *_conditions(wanted))
     if wanted.after is not None:
         moment, case_id = wanted.after
         query = query.where(

@@ -17,11 +17,26 @@ _BUSY_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """What a caller may touch: a jurisdiction; in it only the cases in grid cells whose ids begin with `area` (a
+    district has 6 digits, a street 9, a community 12); only the patrols of `vehicle`, when one is named."""
+
+    jurisdiction: str
+    area: str = ""
+    vehicle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Desk:
-    """One transaction on behalf of one jurisdiction; every query function takes one."""
+    """One transaction on somebody's behalf; every query function takes one and keeps within its reach."""
 
     connection: sa.Connection
-    jurisdiction: str
+    reach: Reach
+
+    @property
+    def jurisdiction(self) -> str:
+        """The jurisdiction that everything read or written here belongs to."""
+        return self.reach.jurisdiction
 
 
 class Database:
@@ -52,20 +67,24 @@ class Database:
             ) from error
 
     @contextmanager
-    def reading(self, jurisdiction: str) -> Iterator[Desk]:
-        """A consistent view; nothing is written."""
+    def reading(self, within: Reach | str) -> Iterator[Desk]:
+        """A consistent view; nothing is written. `within`: a bare code is the whole jurisdiction."""
         with self.engine.connect() as connection, connection.begin():
-            yield Desk(connection, jurisdiction)
+            yield Desk(connection, _reach(within))
 
     @contextmanager
-    def writing(self, jurisdiction: str) -> Iterator[Desk]:
-        """All or nothing; committed and durable when the block ends without an error."""
+    def writing(self, within: Reach | str) -> Iterator[Desk]:
+        """All or nothing; committed and durable when the block ends without an error. `within` as for `reading`."""
         with self.engine.connect().execution_options(jiejing_write=True) as connection, connection.begin():
-            yield Desk(connection, jurisdiction)
+            yield Desk(connection, _reach(within))
 
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+
+def _reach(within: Reach | str) -> Reach:
+    return Reach(within) if isinstance(within, str) else within
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from serve.errors import ConflictError, NotFoundError
-from serve.store.cases import take_turn
+from serve.store.cases import only_reached, take_turn
 from serve.store.database import Desk
 from serve.store.tables import evidence, evidence_boxes, feedback, patrols, sightings
 
@@ -69,7 +69,7 @@ def judged(desk: Desk, case: str | None, sighting: str | None, picture: str | No
         .join(evidence_boxes, evidence_boxes.c.sighting_id == sightings.c.id)
         .join(evidence, evidence.c.id == evidence_boxes.c.evidence_id)
         .join(patrols, patrols.c.id == sightings.c.patrol_id)
-        .where(patrols.c.jurisdiction == desk.jurisdiction)
+        .where(patrols.c.jurisdiction == desk.jurisdiction, only_reached(desk, sightings.c.case_id))
         .order_by(sightings.c.id, evidence_boxes.c.rank)
     )
     for column, value in ((sightings.c.case_id, case), (sightings.c.id, sighting), (evidence.c.id, picture)):
@@ -129,5 +129,6 @@ def export(desk: Desk, since: datetime | None, after: int, limit: int) -> tuple[
 
 
 def _rows(desk: Desk, *wanted: sa.ColumnElement[bool], limit: int | None = None) -> list[dict[str, Any]]:
-    query = sa.select(feedback).where(feedback.c.jurisdiction == desk.jurisdiction, *wanted)
+    mine = feedback.c.jurisdiction == desk.jurisdiction
+    query = sa.select(feedback).where(mine, only_reached(desk, feedback.c.case_id), *wanted)
     return [dict(row._mapping) for row in desk.connection.execute(query.order_by(feedback.c.id).limit(limit))]

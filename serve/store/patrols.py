@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from serve.cases.values import stable_id
-from serve.errors import ConflictError, NotFoundError
+from serve.errors import ConflictError, NotAllowedError, NotFoundError
 from serve.store.database import Database, Desk
 from serve.store.tables import faults, files, patrols
 
@@ -86,11 +86,26 @@ def _patrol(row: sa.Row[Any]) -> Patrol:
     return Patrol(**{**values, "state": State(values["state"])})
 
 
+def mine(desk: Desk) -> sa.ColumnElement[bool]:
+    """That a patrol is within the caller's reach. Patrols cross areas: who is bound to one reaches none."""
+    found = patrols.c.jurisdiction == desk.jurisdiction
+    if desk.reach.area:
+        found &= sa.false()
+    if desk.reach.vehicle is not None:
+        found &= patrols.c.vehicle == desk.reach.vehicle
+    return found
+
+
 def announce(desk: Desk, said: Announcement, now: datetime) -> tuple[Patrol, bool]:
     """The patrol of (vehicle, started_at) and whether it is new.
 
-    Raises ConflictError when it is known with other files or another camera.
+    Raises ConflictError when it is known with other files or another camera, NotAllowedError when the caller may
+    not speak for this vehicle.
     """
+    if desk.reach.area or desk.reach.vehicle not in (None, said.vehicle):
+        raise NotAllowedError(
+            f"this key does not speak for the vehicle {said.vehicle!r}", remedy="announce with the vehicle's own key"
+        )
     patrol_id = stable_id("p", desk.jurisdiction, said.vehicle, said.started_at.timestamp())
     known = desk.connection.execute(
         sa.select(patrols).where(patrols.c.id == patrol_id, patrols.c.jurisdiction == desk.jurisdiction)
@@ -133,9 +148,7 @@ def announce(desk: Desk, said: Announcement, now: datetime) -> tuple[Patrol, boo
 
 def get(desk: Desk, patrol_id: str) -> Patrol:
     """The patrol. Raises NotFoundError when there is none, or when it is another jurisdiction's."""
-    row = desk.connection.execute(
-        sa.select(patrols).where(patrols.c.id == patrol_id, patrols.c.jurisdiction == desk.jurisdiction)
-    ).one_or_none()
+    row = desk.connection.execute(sa.select(patrols).where(patrols.c.id == patrol_id, mine(desk))).one_or_none()
     if row is None:
         raise NotFoundError(f"there is no patrol {patrol_id!r}", remedy="GET /v1/patrols lists those there are")
     return _patrol(row)
@@ -144,10 +157,7 @@ def get(desk: Desk, patrol_id: str) -> Patrol:
 def latest(desk: Desk, limit: int) -> list[Patrol]:
     """The patrols that started last, newest first."""
     rows = desk.connection.execute(
-        sa.select(patrols)
-        .where(patrols.c.jurisdiction == desk.jurisdiction)
-        .order_by(patrols.c.started_at.desc(), patrols.c.id)
-        .limit(limit)
+        sa.select(patrols).where(mine(desk)).order_by(patrols.c.started_at.desc(), patrols.c.id).limit(limit)
     )
     return [_patrol(row) for row in rows]
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from serve.cases.ground import cells_of_ring
 from serve.cases.values import Look, Sighting, stable_id
 from serve.errors import NotFoundError
+from serve.store.cases import only_reached
 from serve.store.database import Desk
 from serve.store.tables import evidence, evidence_boxes, look_cells, looks, patrols, sightings
 
@@ -184,7 +185,11 @@ def evidence_of_cases(desk: Desk, case_ids: Iterable[str]) -> dict[str, list[dic
             .join(evidence_boxes, evidence_boxes.c.sighting_id == sightings.c.id)
             .join(evidence, evidence.c.id == evidence_boxes.c.evidence_id)
             .join(patrols, patrols.c.id == sightings.c.patrol_id)
-            .where(patrols.c.jurisdiction == desk.jurisdiction, sightings.c.case_id.in_(wanted[start : start + _BATCH]))
+            .where(
+                patrols.c.jurisdiction == desk.jurisdiction,
+                sightings.c.case_id.in_(wanted[start : start + _BATCH]),
+                only_reached(desk, sightings.c.case_id),
+            )
             .order_by(sightings.c.last_seen.desc(), sightings.c.id, evidence_boxes.c.rank)
         )
         for row in rows:
@@ -207,11 +212,15 @@ def evidence_of_cases(desk: Desk, case_ids: Iterable[str]) -> dict[str, list[dic
 
 def picture(desk: Desk, picture_id: str) -> tuple[str, str]:
     """The patrol and the hash of an evidence picture. Raises NotFoundError when there is none, or not the caller's."""
-    row = desk.connection.execute(
+    query = (
         sa.select(evidence.c.patrol_id, evidence.c.sha256)
         .join(patrols, patrols.c.id == evidence.c.patrol_id)
         .where(evidence.c.id == picture_id, patrols.c.jurisdiction == desk.jurisdiction)
-    ).one_or_none()
+    )
+    if desk.reach.area:
+        shown = sa.select(evidence_boxes.c.evidence_id).join(sightings, sightings.c.id == evidence_boxes.c.sighting_id)
+        query = query.where(evidence.c.id.in_(shown.where(only_reached(desk, sightings.c.case_id))))
+    row = desk.connection.execute(query).one_or_none()
     if row is None:
         raise NotFoundError(f"there is no picture {picture_id!r}", remedy="a case's `evidence` lists its pictures")
     return row.patrol_id, row.sha256

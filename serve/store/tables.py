@@ -264,3 +264,25 @@ feedback = sa.Table(
     sa.UniqueConstraint("decision_id", "number"),
     sa.Index("ix_feedback_jurisdiction_id", "jurisdiction", "id"),
 )
+
+# Keys of devices and systems. The secret itself is not kept; after a rotation the one before is good for a while.
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _id(primary_key=True),
+    sa.Column("jurisdiction", sa.String(20), nullable=False, index=True),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    # Only these of the role's scopes; all of them when null.
+    sa.Column("scopes", sa.JSON(none_as_null=True)),
+    # Bound to grid cells whose ids begin so; to one vehicle's patrols.
+    sa.Column("area", sa.String(15), nullable=False),
+    sa.Column("vehicle", sa.String(64)),
+    sa.Column("secret_sha256", sa.String(64), nullable=False),
+    sa.Column("previous_sha256", sa.String(64)),
+    sa.Column("previous_until", UtcDateTime),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime),
+    sa.Column("revoked_at", UtcDateTime),
+    sa.Column("last_used_at", UtcDateTime),
+)
