@@ -129,6 +129,7 @@ def test_evaluate_stores_thresholds_figures_and_card(sources: dict[str, str], tm
     assert call("evaluate", *words).exit_code == 0
     card = (folder / "CARD.md").read_text()
     assert "| signboard | 1 |" in card
+    assert "fewer than 50 boxes, so hardly more than a hint: bin 1, signboard 1." in card
     assert "stale" not in card
     assert card.endswith("The end.\n")
     assert json.loads((folder / "metrics.json").read_text())["pictures"] == 2

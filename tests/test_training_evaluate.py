@@ -78,6 +78,7 @@ def test_a_family_counts_neighbours_as_right() -> None:
     assert found["families"]["structures"]["mAP50"] == pytest.approx(1.0)
     assert scenes_of([(known, seen)], STRUCTURES)[0].found.shape == (1, 4)
     assert confusion([(known, seen)], SHOWN) == {"shed": {"stall": 1}}
+    assert found["neighbours"] == [{"true": "shed", "found": "stall", "count": 1, "of": 1, "share": 1.0}]
 
 
 def test_calibration_compares_score_with_share_of_right_ones() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.compare import Difference, ap50, compare, interval, parts_of
+from training.bootstrap import ap50, interval
+from training.compare import Difference, compare
 from training.errors import TrainingError
+from training.evaluate import pool_of
 from training.export import ExportSpec, model_toml
 from training.publish import judge, publish, rollback
 from training.sources import Label, Picture
@@ -60,10 +62,10 @@ def test_intervals_shrink_with_the_number_of_pictures() -> None:
     """Four times the pictures, half the interval; a class without boxes has none."""
     widths = []
     for count in (40, 160):
-        low, high = interval(parts_of(looks(count // 2, count), "bin"), ap50, rounds=300)
+        low, high = interval(pool_of(looks(count // 2, count), frozenset({"bin"})), ap50, rounds=300)
         widths.append(high - low)
     assert widths[1] == pytest.approx(widths[0] / 2, rel=0.35)
-    assert np.isnan(interval(parts_of(looks(3), "garbage"), ap50)).all()
+    assert np.isnan(interval(pool_of(looks(3), frozenset({"garbage"})), ap50)).all()
 
 
 @pytest.fixture

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import TrainingError
+from training.evaluate import ENOUGH_BOXES
 
+# Below this mAP50 a card calls a class weak.
+WEAK = 0.5
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def table(metrics: Mapping[str, Any]) -> str:
-    """One row per class with true boxes: box count, mAP50 with its interval, mAP50-95, precision and recall as shipped.
+    """One row per class with true boxes: box count, mAP50 with its interval, mAP50-95, precision and recall as shipped;
+    then in words what is weak, and what rests on few boxes.
 
-    `metrics` as from `training.evaluate.report` with intervals.
+    `metrics` as from `training.breakdown.measure`.
     """
     lines = [
         "| class | boxes | mAP50 | holds 9 of 10 | mAP50-95 | threshold | precision | recall |",
@@ -32,6 +36,13 @@ def table(metrics: Mapping[str, Any]) -> str:
             f"| {name} | {row['boxes']} | {row['mAP50']:.3f} | {low:.2f} to {high:.2f} | {row['mAP50-95']:.3f} "
             f"| {at['threshold']:.2f} | {at['precision']:.2f} | {at['recall']:.2f} |"
         )
+    known = {name: row for name, row in rows.items() if row["boxes"]}
+    weak = [f"{name} (mAP50 {row['mAP50']:.2f})" for name, row in known.items() if row["mAP50"] < WEAK]
+    few = [f"{name} {row['boxes']}" for name, row in known.items() if row["boxes"] < ENOUGH_BOXES]
+    if weak:
+        lines += ["", f"Weak, not to be relied on: {', '.join(weak)}."]
+    if few:
+        lines += ["", f"Resting on fewer than {ENOUGH_BOXES} boxes, so hardly more than a hint: {', '.join(few)}."]
     if without:
         lines += ["", f"Without labelled boxes in these pictures, so without a figure: {', '.join(without)}."]
     return "\n".join(lines)

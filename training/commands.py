@@ -163,36 +163,35 @@ def evaluate(
     manifests: Manifests = MANIFESTS,
     size: Annotated[str | None, typer.Option("--input", help="WIDTHxHEIGHT instead of the model's own sizes.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the figures as JSON.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write a page with all figures and the worst mistakes; not into a repository.")
+    ] = None,
     store: Annotated[
         bool,
         typer.Option(help="Choose the thresholds here; store them, the figures and the card's table in the model."),
     ] = False,
 ) -> None:
     """Measure a model through the server's runtime on the validation pictures of the sources."""
-    from training import card
-    from training import evaluate as measuring
-    from training.compare import with_intervals
-    from training.export import set_thresholds, write_json
+    from training.evaluation_page import check_place
+    from training.export import write_json
+    from training.measuring import measured, stored, write_mistakes
     from vision.detector import Detector
 
+    if page is not None:
+        check_place(page)
     detector = Detector.load(model, input_wh=_input_wh(size))
-    looks = measuring.look(detector, _validation(source, manifests))
-    shown = dict(zip(detector.model.classes, detector.model.thresholds, strict=True))
-    folder = detector.model.folder
-    if store:
-        shown = measuring.thresholds(looks)
-    report = {"model": detector.model.id, "input": size} | with_intervals(measuring.report(looks, shown), looks)
+    found = measured(detector, _validation(source, manifests), size, choose=store)
     if out is not None:
-        write_json(out, report)
+        write_json(out, found.report)
     if store:
-        card.update(folder / "CARD.md", report)
-        set_thresholds(folder, shown)
-        write_json(folder / "metrics.json", report)
-    for name, entry in report["classes"].items():
+        stored(detector.model.folder, found)
+    if page is not None:
+        write_mistakes(page, found)
+    for name, entry in found.report["classes"].items():
         if entry["boxes"]:
             figures = f"mAP50 {entry['mAP50']:.3f} {entry['mAP50_interval']}  mAP50-95 {entry['mAP50-95']:.3f}"
             typer.echo(f"{name:16s} {entry['boxes']:5d} boxes  {figures}")
-    typer.echo(json.dumps(report["means"]))
+    typer.echo(json.dumps(found.report["means"]))
 
 
 def _differences(a: str | Path, b: str | Path, sources: list[str], manifests: Path) -> list[Difference]:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from training.evaluate import scenes_of
-from training.metrics import ANY_SIZE, IOU_THRESHOLDS, Floats, Matched, average_precisions, join, match
-from training.sources import Picture
-from vision.detections import Detections
-from vision.taxonomy import CLASSES, STRUCTURES
-
-Looks = Sequence[tuple[Picture, Detections]]
-Figure = Callable[[Sequence[Matched]], float]
-ROUNDS = 400
-# The interval holds nine times of ten.
-LOW, HIGH = 5.0, 95.0
+from training.bootstrap import ROUNDS, Figure, Pool, ap, ap50, draws, percentiles, recall_above
+from training.evaluate import Looks, pool_of
+from vision.taxonomy import CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,54 +23,28 @@ class Difference:
     high: float
 
 
-def ap50(parts: Sequence[Matched]) -> float:
-    """AP at IoU .5."""
-    first = [Matched(part.scores, part.hit[:1], part.void[:1], part.truths) for part in parts]
-    return float(average_precisions(join(first, 1))[0])
+def check_same(a: Looks, b: Looks) -> None:
+    """Paired means the same pictures in the same order. Raises ValueError when they are not."""
+    if [picture.path for picture, _ in a] != [picture.path for picture, _ in b]:
+        raise ValueError("the two models saw different pictures")
 
 
-def ap(parts: Sequence[Matched]) -> float:
-    """AP over IoU .5 to .95."""
-    return float(average_precisions(join(parts, len(IOU_THRESHOLDS))).mean())
+def difference(
+    pools_a: Sequence[Pool], pools_b: Sequence[Pool], figures: tuple[Figure, Figure], seed: int, rounds: int
+) -> tuple[float, float, float, float]:
+    """The mean of a figure over classes for A and for B, and the bounds of B − A; the same draws of pictures for both.
 
-
-def recall_above(threshold: float) -> Figure:
-    """The share of true boxes found at IoU .5 with at least this score."""
-
-    def recall(parts: Sequence[Matched]) -> float:
-        truths = sum(part.truths for part in parts)
-        right = sum(int((part.hit[0] & ~part.void[0] & (part.scores >= threshold)).sum()) for part in parts)
-        return right / truths if truths else float("nan")
-
-    return recall
-
-
-def parts_of(looks: Looks, name: str) -> list[Matched]:
-    """The matches of one class, picture by picture."""
-    return [match(scene, IOU_THRESHOLDS, ANY_SIZE) for scene in scenes_of(looks, frozenset({name}))]
-
-
-def resampled(parts: Sequence[Sequence[Matched]], figures: Sequence[Figure], seed: int, rounds: int) -> Floats:
-    """Figures of several models on the same `rounds` random draws of pictures: (rounds, models).
-
-    `parts[m]` are model m's matches of all pictures in one order; `figures[m]` is what to work out for it.
+    The pools are those of classes known in the same pictures, each with true boxes.
     """
-    rng = np.random.default_rng(seed)
-    count = len(parts[0])
-    rows = []
-    for _ in range(rounds):
-        draw = rng.integers(0, count, count)
-        rows.append([figure([one[i] for i in draw]) for one, figure in zip(parts, figures, strict=True)])
-    return np.array(rows, dtype=np.float64)
-
-
-def interval(parts: Sequence[Matched], figure: Figure, seed: int = 0, rounds: int = ROUNDS) -> tuple[float, float]:
-    """The interval of one model's figure that holds nine times of ten; NaN where the class has no true box."""
-    if not sum(part.truths for part in parts):
-        return float("nan"), float("nan")
-    values = resampled([parts], [figure], seed, rounds)[:, 0]
-    low, high = np.nanpercentile(values, (LOW, HIGH))
-    return float(low), float(high)
+    pairs = list(zip(pools_a, pools_b, strict=True))
+    gaps = []
+    for times in draws(pools_a[0].pictures, rounds, seed):
+        known = [figures[1](two, times) - figures[0](one, times) for one, two in pairs if one.truths @ times]
+        if known:
+            gaps.append(sum(known) / len(known))
+    once = pools_a[0].once()
+    means = [sum(figures[i](pair[i], once) for pair in pairs) / len(pairs) for i in (0, 1)]
+    return means[0], means[1], *percentiles(gaps)
 
 
 def compare(
@@ -96,32 +59,26 @@ def compare(
 
     `a` and `b` are looks at the same pictures in the same order; ValueError when they are not.
     """
-    if [picture.path for picture, _ in a] != [picture.path for picture, _ in b]:
-        raise ValueError("the two models saw different pictures")
+    check_same(a, b)
     found = []
     for name in CLASSES:
-        parts = [parts_of(looks, name) for looks in (a, b)]
-        boxes = sum(part.truths for part in parts[0])
+        pools = [pool_of(looks, frozenset({name})) for looks in (a, b)]
+        boxes = int(pools[0].truths.sum())
         if not boxes:
             continue
-        for label, pair in (
-            ("mAP50", (ap50, ap50)),
-            ("mAP50-95", (ap, ap)),
-            ("recall", (recall_above(shown_a[name]), recall_above(shown_b[name]))),
-        ):
-            values = resampled(parts, pair, seed, rounds)
-            low, high = np.nanpercentile(values[:, 1] - values[:, 0], (LOW, HIGH))
-            one, two = pair[0](parts[0]), pair[1](parts[1])
-            found.append(Difference(name, label, boxes, one, two, float(low), float(high)))
+        recalls = (recall_above(shown_a[name]), recall_above(shown_b[name]))
+        for label, pair in (("mAP50", (ap50, ap50)), ("mAP50-95", (ap, ap)), ("recall", recalls)):
+            found.append(Difference(name, label, boxes, *difference(pools[:1], pools[1:], pair, seed, rounds)))
     return found
 
 
-def with_intervals(report: dict[str, Any], looks: Looks, rounds: int = ROUNDS) -> dict[str, Any]:
-    """The report of `training.evaluate`, with the interval of each mAP50 that holds it nine times of ten."""
-    members = {name: frozenset({name}) for name in CLASSES} | {"structures": STRUCTURES}
-    for part in ("classes", "families"):
-        for name, entry in report[part].items():
-            parts = [match(scene, IOU_THRESHOLDS[:1], ANY_SIZE) for scene in scenes_of(looks, members[name])]
-            low, high = interval(parts, ap50, rounds=rounds)
-            entry["mAP50_interval"] = None if np.isnan(low) else [round(low, 4), round(high, 4)]
-    return report
+def mean_difference(
+    a: Looks, b: Looks, names: Iterable[str], figure: Figure = ap, seed: int = 0, rounds: int = ROUNDS
+) -> Difference:
+    """The difference of a figure's mean over classes of one group. Raises ValueError as `compare` does."""
+    check_same(a, b)
+    pools = [(pool_of(a, frozenset({name})), pool_of(b, frozenset({name}))) for name in sorted(names)]
+    pools = [pair for pair in pools if pair[0].truths.sum()]
+    boxes = sum(int(one.truths.sum()) for one, _ in pools)
+    ours = [one for one, _ in pools], [two for _, two in pools]
+    return Difference("mean", "mAP50-95", boxes, *difference(*ours, (figure, figure), seed, rounds))

@@ -45,13 +45,13 @@ class Scene:
 class Matched:
     """Detections of many scenes, best first: `hit` and `void` (thresholds, n); `void` ones count for nothing.
 
-    `truths` is how many true boxes there were.
+    `truths` is how many true boxes there were (with weights, how often they count).
     """
 
     scores: Floats
     hit: npt.NDArray[np.bool_]
     void: npt.NDArray[np.bool_]
-    truths: int
+    truths: float
 
 
 def match(scene: Scene, thresholds: Floats, area_range: tuple[float, float]) -> Matched:
@@ -99,14 +99,18 @@ def join(parts: Sequence[Matched], thresholds: int) -> Matched:
     return Matched(scores[order], hit, void, sum(part.truths for part in parts))
 
 
-def average_precisions(matched: Matched) -> Floats:
-    """AP at each threshold (thresholds,); NaN where there was no true box."""
+def average_precisions(matched: Matched, weights: Floats | None = None) -> Floats:
+    """AP at each threshold (thresholds,); NaN where there was no true box.
+
+    `weights` (n,): how often each detection counts; once without them.
+    """
     result = np.full(len(matched.hit), np.nan)
     if matched.truths == 0:
         return result
+    times = np.ones(len(matched.scores)) if weights is None else weights
     for row in range(len(matched.hit)):
-        right = np.cumsum(matched.hit[row] & ~matched.void[row]).astype(float)
-        wrong = np.cumsum(~matched.hit[row] & ~matched.void[row]).astype(float)
+        right = np.cumsum(times * (matched.hit[row] & ~matched.void[row]))
+        wrong = np.cumsum(times * (~matched.hit[row] & ~matched.void[row]))
         recall = right / matched.truths
         precision = right / np.maximum(right + wrong, np.spacing(1))
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
@@ -135,7 +139,7 @@ def figures(scenes: Sequence[Scene]) -> ClassFigures:
         name: float(average_precisions(join([match(scene, at_half, area) for scene in scenes], 1))[0])
         for name, area in SIZES.items()
     }
-    return ClassFigures(matched.truths, float(precisions[0]), float(precisions.mean()), by_size)
+    return ClassFigures(int(matched.truths), float(precisions[0]), float(precisions.mean()), by_size)
 
 
 @dataclass(frozen=True, slots=True)

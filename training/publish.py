@@ -9,11 +9,10 @@ from pathlib import Path
 
 from training.compare import Difference
 from training.errors import TrainingError
+from training.evaluate import ENOUGH_BOXES
 from vision.model import load_model
 
 NEEDED = ("CARD.md", "metrics.json", "model.toml")
-# A class with fewer true boxes than this can only warn.
-ENOUGH_BOXES = 50
 # Recall may fall by this much; more, with nine chances of ten, and the model is refused.
 ALLOWED_LOSS = -0.01
 HISTORY = ".history"
@@ -45,6 +44,7 @@ def judge(folder: Path, differences: Sequence[Difference]) -> Verdict:
             continue
         change = f"recall {one.a:.3f} → {one.b:.3f} ({one.low:+.3f} to {one.high:+.3f})"
         text = f"{one.class_name}: {change} on {one.boxes} boxes"
+        # Fewer boxes can only warn.
         (refusals if one.boxes >= ENOUGH_BOXES else warnings).append(text)
     return Verdict(tuple(refusals), tuple(warnings))
 
