@@ -13,12 +13,14 @@ from fastapi.concurrency import run_in_threadpool
 from serve.cases.matters import Matters, read_matters
 from serve.console import routes as console
 from serve.context import Context
-from serve.doors import cases, detect, feedback, health, patrols, problems
+from serve.doors import cases, detect, feedback, health, patrols, problems, uploads
 from serve.doors.guard import Guard, undeclared
 from serve.doors.identity import Identity
+from serve.doors.transfer import Transfers
 from serve.errors import SettingsError
-from serve.intake.desk import Intake, delete_expired, hand_over_waiting
-from serve.jobs.housekeeping import Housekeeper
+from serve.intake.desk import Intake, Limits, delete_expired, forget_answers, hand_over_waiting
+from serve.intake.uploads import Uploads
+from serve.jobs.housekeeping import Chore, Housekeeper
 from serve.jobs.process import PathReader, Processor, Runner
 from serve.jobs.queue import DbosJobs, Jobs, Work
 from serve.settings import Settings
@@ -37,13 +39,12 @@ class Engine:
     context: Context
     jobs: Jobs
     processor: Processor
-    housekeeper: Housekeeper | None
+    housekeeper: Housekeeper
 
     def close(self) -> None:
         """Give back the job in hand and let go of everything."""
         self.processor.stop.set()
-        if self.housekeeper is not None:
-            self.housekeeper.close()
+        self.housekeeper.close()
         self.jobs.close()
         self.context.database.close()
 
@@ -88,7 +89,7 @@ def start_engine(
     durable queue. Raises SettingsError when something that is set cannot be used.
     """
     matters, database = _open(settings)
-    blobs = Blobs(settings.data / "files")
+    blobs = Blobs(settings.data / "files", store_url=settings.store_url, min_free_bytes=settings.min_free_bytes)
     blobs.prepare()
     sight = Sight(settings.model)
     processor = Processor(
@@ -104,18 +105,18 @@ def start_engine(
     make_jobs = jobs or _durable_jobs
     queue = make_jobs(settings, work)
     queue.start()
-    housekeeper = None
+    limits = Limits(settings.vehicle_quota_bytes, settings.max_waiting, settings.clock_tolerance_s)
+    intake = Intake(database, blobs, queue, matters, Reach(settings.jurisdiction), limits)
+    uploads = Uploads(intake, settings.keep_uploads_days, settings.max_open_uploads)
+    chores: list[Chore] = [uploads.sweep, lambda: forget_answers(database)]
     if works:
-        housekeeper = Housekeeper(
-            [
-                lambda: hand_over_waiting(database, queue),
-                lambda: delete_expired(database, blobs, settings.keep_originals_days),
-            ],
-            every_s=_HOUSEKEEPING_SECONDS,
-        )
-        housekeeper.start()
-    intake = Intake(database, blobs, queue, matters, Reach(settings.jurisdiction))
-    return Engine(Context(settings, database, blobs, matters, intake, sight), queue, processor, housekeeper)
+        chores += [
+            lambda: hand_over_waiting(database, queue),
+            lambda: delete_expired(database, blobs, settings.keep_originals_days),
+        ]
+    housekeeper = Housekeeper(chores, every_s=_HOUSEKEEPING_SECONDS)
+    housekeeper.start()
+    return Engine(Context(settings, database, blobs, matters, intake, uploads, sight), queue, processor, housekeeper)
 
 
 def create_app(
@@ -153,7 +154,8 @@ def create_app(
     )
     app.state.metrics = metrics
     problems.install(app)
-    for door in (patrols, cases, feedback, detect, health):
+    app.state.transfers = Transfers(settings.max_transfers)
+    for door in (patrols, uploads, cases, feedback, detect, health):
         app.include_router(door.router)
     console.install(app)
     if silent := undeclared(app):

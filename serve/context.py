@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from serve.access import NOBODY, Caller
 from serve.cases.matters import Matters
 from serve.intake.desk import Intake
+from serve.intake.uploads import Uploads
 from serve.settings import Settings
 from serve.sight import Sight
 from serve.store.blobs import Blobs
@@ -29,6 +30,7 @@ class Context:
     blobs: Blobs
     matters: Matters
     intake: Intake
+    uploads: Uploads
     sight: Sight
     caller: Caller = NOBODY
 
@@ -44,7 +46,8 @@ class Context:
 def _context(request: Request) -> Context:
     everybodys = cast(Context, request.app.state.context)
     caller = cast(Caller, request.scope.get(CALLER, NOBODY))
-    return replace(everybodys, caller=caller, intake=replace(everybodys.intake, reach=caller.reach))
+    intake = replace(everybodys.intake, reach=caller.reach)
+    return replace(everybodys, caller=caller, intake=intake, uploads=replace(everybodys.uploads, intake=intake))
 
 
 Here = Annotated[Context, Depends(_context)]

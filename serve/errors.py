@@ -39,13 +39,40 @@ class NotAllowedError(JiejingError):
     """Whoever asks is known, but may not do this."""
 
 
-class TooManyError(JiejingError):
-    """More requests than are answered; `retry_after_s` says when it is worth trying again."""
+class ForbiddenError(JiejingError):
+    """The request came from a page or under a name that this server does not answer."""
 
-    def __init__(self, message: str, *, remedy: str, retry_after_s: int) -> None:
+
+class ChecksumError(JiejingError):
+    """A chunk is not what its checksum says."""
+
+
+class LaterError(JiejingError):
+    """Not now: the same request may well succeed after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after_s: int = 60) -> None:
         super().__init__(message, remedy=remedy)
         self.retry_after_s = retry_after_s
 
 
-class ForbiddenError(JiejingError):
-    """The request came from a page or under a name that this server does not answer."""
+class BusyError(LaterError):
+    """Somebody else is at it."""
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after_s: int = 2) -> None:
+        super().__init__(message, remedy=remedy, retry_after_s=retry_after_s)
+
+
+class TooManyError(LaterError):
+    """One caller or vehicle asks for more than its share."""
+
+
+class OverloadedError(LaterError):
+    """More is waiting than is taken in."""
+
+
+class DiskFullError(LaterError):
+    """No room for what was sent, or soon none for anything else."""
+
+
+class StorageError(LaterError):
+    """The disk or the object store failed."""

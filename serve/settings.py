@@ -20,6 +20,9 @@ class Settings(BaseSettings):
     data: Path = Field(Path("var/data"), description="Folder for the database, uploads and evidence pictures.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder when left away.")
     jobs_url: str | None = Field(None, description="Database of the job queue; SQLite in the data folder by default.")
+    store_url: str | None = Field(
+        None, description="Object store for files, such as s3://bucket/prefix; the data folder when left away."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on; another than loopback needs an API key.")
     port: int = Field(8311, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     api_key: SecretStr | None = Field(None, min_length=16, description="Key that every route but health then needs.")
@@ -53,6 +56,17 @@ class Settings(BaseSettings):
     )
     max_file_bytes: int = Field(8 * 1024**3, ge=1, description="Largest file that a patrol may announce.")
     max_files: int = Field(50_000, ge=1, le=1_000_000, description="Most files in one patrol.")
+    vehicle_quota_bytes: int = Field(
+        512 * 1024**3, ge=1, description="Most bytes of one vehicle's patrols that are announced or kept."
+    )
+    max_waiting: int = Field(10_000, ge=1, description="Patrols waiting for a worker above which no new one is taken.")
+    max_open_uploads: int = Field(64, ge=1, description="Files of one vehicle that may be on their way at a time.")
+    max_transfers: int = Field(256, ge=1, description="Uploads that the server receives at the same moment.")
+    min_free_bytes: int = Field(
+        512 * 1024**2, ge=0, description="Bytes of disk below which uploads are refused, so that nothing else fails."
+    )
+    keep_uploads_days: float = Field(14.0, gt=0, le=365, description="Days after which an unfinished upload expires.")
+    clock_tolerance_s: float = Field(300.0, ge=0, description="Seconds that a vehicle's clock may be fast.")
     max_detect_bytes: int = Field(64 * 1024**2, ge=1, description="Largest picture that /v1/detect takes.")
     max_attempts: int = Field(5, ge=1, le=100, description="Starts after which a patrol that kills its worker fails.")
     worker_name: str = Field(

@@ -36,6 +36,7 @@ def _jpeg() -> bytes:
 
 
 JPEG = _jpeg()
+TRACK = f"time_s,latitude_deg,longitude_deg\n0,{LAT},{LON}\n10,{LAT},{LON + 0.001}\n".encode()
 
 
 def east(metres: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from fastapi.testclient import TestClient
 from serve.access import SCOPES_OF, Role, Scope
 from serve.doors import identity
 from serve.doors.guard import declared
+from serve.doors.uploads import CHUNK_TYPE
 from serve.store.tables import cases, sightings
 from tests.access_support import bearer, context_of, key_for
 from tests.serve_support import manifest, picture, running, send, thing
@@ -32,6 +34,8 @@ class Objects:
     case_id: str
     picture_id: str
     sighting_id: str
+    # The last one is the one that there is.
+    uploads: list[str]
 
     def fill(self, path: str) -> str:
         """The path with its parameters; fails for a parameter that the matrix does not know yet."""
@@ -39,6 +43,7 @@ class Objects:
             "patrol_id": self.patrol_id,
             "case_id": self.case_id,
             "picture_id": self.picture_id,
+            "upload_id": self.uploads[-1],
             "sha256": hashlib.sha256(self.files["a.jpg"]).hexdigest(),
         }
         return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: known[found[1]], path)
@@ -49,11 +54,31 @@ class Objects:
             return {"json": manifest(self.files, vehicle=self.vehicle)}
         if (method, path) == ("POST", "/v1/feedback"):
             return {"json": {"verdict": "confirm", "case": self.case_id, "by": "operator"}}
+        if path.startswith("/v1/uploads"):
+            return {"headers": self.upload_headers(), "content": b""}
         return {"content": self.files["a.jpg"]} if method == "PUT" else {}
+
+    def upload_headers(self) -> dict[str, str]:
+        """What the upload protocol asks for, in every kind of request."""
+        data = self.files["a.jpg"]
+        about = {"patrol": self.patrol_id, "sha256": hashlib.sha256(data).hexdigest()}
+        return {
+            "Tus-Resumable": "1.0.0",
+            "Content-Type": CHUNK_TYPE,
+            "Upload-Length": str(len(data)),
+            "Upload-Offset": "0",
+            "Upload-Metadata": ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in about.items()),
+            "X-HTTP-Method-Override": "HEAD",
+        }
+
+    def upload(self, client: TestClient) -> None:
+        """Have an upload that is this one's."""
+        made = client.post("/v1/uploads", headers=self.upload_headers())
+        self.uploads.append(made.headers["location"].rsplit("/", 1)[-1])
 
     def words(self) -> set[str]:
         """What gives these objects away."""
-        return {self.vehicle, self.patrol_id, self.case_id, self.picture_id, self.sighting_id}
+        return {self.vehicle, self.patrol_id, self.case_id, self.picture_id, self.sighting_id, *self.uploads}
 
 
 def _filled(client: TestClient, admin: str, vehicle: str, jurisdiction: str, at_m: float) -> Objects:
@@ -64,7 +89,9 @@ def _filled(client: TestClient, admin: str, vehicle: str, jurisdiction: str, at_
         row = desk.connection.execute(sightings.select().where(sightings.c.patrol_id == patrol)).one()
     case = client.get(f"/v1/cases/{row.case_id}").json()
     evidence = case["properties"]["evidence"][0]["url"].split("/")[-1].removesuffix(".jpg")
-    return Objects(vehicle, files, patrol, row.case_id, evidence, row.id)
+    found = Objects(vehicle, files, patrol, row.case_id, evidence, row.id, [])
+    found.upload(client)
+    return found
 
 
 @dataclass(frozen=True)
@@ -80,15 +107,16 @@ class World:
     def ask(self, token: str | None, method: str, path: str, about: Objects) -> Any:
         """Send the request that is about these objects."""
         self.client.headers.pop("Authorization", None)
-        headers = {} if token is None else bearer(token)
-        url = about.fill(path)
-        return self.client.request(method, url, headers=headers, follow_redirects=False, **about.body(method, path))
+        body = about.body(method, path)
+        headers = {**body.pop("headers", {}), **({} if token is None else bearer(token))}
+        return self.client.request(method, about.fill(path), headers=headers, follow_redirects=False, **body)
 
     def restore(self) -> None:
         """Send again what a test has deleted."""
         self.client.headers |= bearer(self.admin)
         assert send(self.client, self.own.files, vehicle=self.own.vehicle) == self.own.patrol_id
         self._place(self.own, OWN_AREA)
+        self.own.upload(self.client)
 
     def _place(self, objects: Objects, area: str) -> None:
         with context_of(self.client).database.writing(OWN) as desk:
@@ -129,7 +157,7 @@ def _check(world: World, role: Role, token: str, own: Objects | None, foreign: O
     for method, path, scope in _routes(world):
         allowed = scope in SCOPES_OF[role]
         where = f"{role} {method} {path}"
-        names_one = "{" in path or (method, path) == ("POST", "/v1/feedback")
+        names_one = "{" in path or (method, path) in {("POST", "/v1/feedback"), ("POST", "/v1/uploads")}
         announces = (method, path) == ("POST", "/v1/patrols")
         for about in (foreign, own) if own else (foreign,):
             if announces and about is foreign and own is not None:
@@ -143,7 +171,11 @@ def _check(world: World, role: Role, token: str, own: Objects | None, foreign: O
             elif names_one:
                 assert answer.status_code == 404, where
             # An error may repeat what was asked for; nothing else of another's may be in any answer.
-            asked_for = {about.patrol_id, about.case_id, about.picture_id, about.vehicle} if answer.is_error else set()
+            asked_for = (
+                {about.patrol_id, about.case_id, about.picture_id, about.vehicle, *about.uploads}
+                if answer.is_error
+                else set()
+            )
             leaked = {word for word in foreign.words() - asked_for if word in answer.text}
             assert not leaked, (where, leaked)
             if method == "DELETE" and answer.is_success:

@@ -26,6 +26,7 @@ from serve.settings import Settings
 from tests.serve_support import (
     LAT,
     START,
+    TRACK,
     InlineJobs,
     days,
     east,
@@ -58,7 +59,7 @@ def _fill(client: Any) -> None:
     first = {
         "a.jpg": picture(thing(), thing("shed", 40, score=0.9), thing("bin", 60), name="a"),
         "b.jpg": picture(thing("overflow", 90, score=0.5), look=(-20, 120), name="b"),
-        "track.csv": b"x",
+        "track.csv": TRACK,
     }
     send(client, first)
     send(client, {"c.jpg": picture(thing(at_m=0.3), look=(-20, 120), name="c")}, started_at=START + days(1))

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.serve_support import START, cases_of, days, east, manifest, picture, running, send, thing
+from tests.serve_support import START, TRACK, cases_of, days, east, manifest, picture, running, send, thing
 
 STREET = {
     "a.jpg": picture(thing(), thing("bin", 12), name="a"),
     "b.jpg": picture(thing("overflow", 30), thing("awning", 50), look=(-10, 70), name="b"),
-    "track.csv": b"time_s,latitude_deg,longitude_deg\n",
+    "track.csv": TRACK,
 }
 
 

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 
 from serve.cases.ground import cells_around
 from serve.cases.matters import read_matters
-from serve.errors import ConflictError, MismatchError, NotFoundError, SettingsError, TooLargeError
+from serve.errors import BusyError, ConflictError, DiskFullError, NotFoundError, SettingsError
 from serve.jobs.books import fit
 from serve.store import cases, patrols, results
 from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
@@ -146,28 +146,45 @@ def test_looks_are_found_by_place(database: Database) -> None:
         assert results.looks_in(desk, cells_around(place.longitude_deg, place.latitude_deg), patrol.id) == []
 
 
-def test_uploads_are_checked_before_they_count(tmp_path: Path) -> None:
-    """Too long, too short, another hash: nothing stays behind; the right bytes lie under their hash."""
+def test_a_file_of_the_spool_settles_once(tmp_path: Path) -> None:
+    """It moves under its hash; settling it again, or another copy of it, changes nothing; without it it is an error."""
     blobs = Blobs(tmp_path)
     blobs.prepare()
+    for name in ("one", "two"):
+        with blobs.spool.create(name) as part:
+            part.write(b"ab")
+            assert part.sync() == 2
+        assert blobs.spool.length(name) == 2
+        with blobs.spool.append(name, 2) as part:
+            part.write(b"c")
+        assert blobs.spool.length(name) == 3
+    for name in ("one", "one", "two"):
+        blobs.settle(blobs.spool.path(name), ORIGINALS, "p1", SHA)
+    assert blobs.read(ORIGINALS, "p1", SHA) == b"abc"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [SHA]
+    with pytest.raises(NotFoundError, match="gone"):
+        blobs.settle(blobs.spool.path("one"), ORIGINALS, "p2", SHA)
 
-    def upload(data: bytes) -> None:
-        with blobs.receive("p1", SHA, 3) as incoming:
-            incoming.write(data)
-            incoming.finish()
 
-    with pytest.raises(TooLargeError):
-        upload(b"abcd")
-    with pytest.raises(MismatchError, match="2 bytes arrived"):
-        upload(b"ab")
-    with pytest.raises(MismatchError, match="SHA-256"):
-        upload(b"abd")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    with blobs.receive("p1", SHA, 3) as incoming:
-        incoming.write(b"ab")
-        incoming.write(b"c")
-        incoming.finish()
-    assert blobs.path(ORIGINALS, "p1", SHA).read_bytes() == b"abc"
+def test_the_spool_has_one_writer_and_one_length(tmp_path: Path) -> None:
+    """Going on at another offset is a conflict; a second writer at the same time is told to wait; a discarded chunk
+    leaves what was durable; below the watermark nothing more is taken."""
+    spool = Blobs(tmp_path).spool
+    spool.prepare()
+    with spool.create("one") as part:
+        part.write(b"abc")
+        part.sync()
+        with pytest.raises(BusyError), spool.append("one", 3):
+            pass
+        part.write(b"def")
+        part.discard()
+    assert spool.length("one") == 3
+    with pytest.raises(ConflictError, match="stands at 3"), spool.append("one", 2):
+        pass
+    full = Blobs(tmp_path, min_free_bytes=2**60).spool
+    with full.append("one", 3) as part, pytest.raises(DiskFullError):
+        part.write(b"d")
+    assert spool.length("one") == 3
 
 
 def test_evidence_is_kept_or_removed_by_hash(tmp_path: Path) -> None:
@@ -177,7 +194,7 @@ def test_evidence_is_kept_or_removed_by_hash(tmp_path: Path) -> None:
     kept, gone = blobs.put(EVIDENCE, "p1", b"kept"), blobs.put(EVIDENCE, "p1", b"gone")
     assert blobs.put(EVIDENCE, "p1", b"kept") == kept
     blobs.remove(EVIDENCE, "p1", keep=[kept])
-    assert blobs.path(EVIDENCE, "p1", kept).exists()
-    assert not blobs.path(EVIDENCE, "p1", gone).exists()
+    assert blobs.read(EVIDENCE, "p1", kept) == b"kept"
+    assert not blobs.has(EVIDENCE, "p1", gone)
     blobs.remove(EVIDENCE, "p1")
-    assert not blobs.path(EVIDENCE, "p1", kept).exists()
+    assert not blobs.has(EVIDENCE, "p1", kept)

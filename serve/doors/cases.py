@@ -8,8 +8,7 @@ import math
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AwareDatetime
 from starlette.datastructures import URL
 
@@ -18,7 +17,7 @@ from serve.cases.events import Event, broken_link
 from serve.cases.lifecycle import STAGE_NAMES, Stage
 from serve.context import Here
 from serve.doors.guard import needs
-from serve.errors import InvalidInputError, NotFoundError
+from serve.errors import InvalidInputError
 from serve.store import cases, results
 from serve.store.blobs import EVIDENCE
 from serve.store.cases import CaseFilter, CaseRow
@@ -86,15 +85,13 @@ def one_case(case_id: CaseId, here: Here) -> dict[str, Any]:
     return whole
 
 
-@router.get("/evidence/{picture_id}.jpg", response_class=FileResponse)
-def evidence(picture_id: PictureId, here: Here) -> FileResponse:
+@router.get("/evidence/{picture_id}.jpg", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+def evidence(picture_id: PictureId, here: Here) -> Response:
     """An evidence picture, people and vehicles hidden."""
     with here.reading() as desk:
         patrol_id, sha256 = results.picture(desk, picture_id)
-    path = here.blobs.path(EVIDENCE, patrol_id, sha256)
-    if not path.is_file():
-        raise NotFoundError(f"the picture {picture_id!r} was deleted", remedy="load the case again")
-    return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    picture = here.blobs.read(EVIDENCE, patrol_id, sha256)
+    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
 def feature(row: CaseRow, pictures: list[dict[str, Any]]) -> dict[str, Any]:

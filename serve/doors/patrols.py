@@ -18,17 +18,20 @@ from starlette.requests import ClientDisconnect
 from serve.access import Scope
 from serve.context import Context, Here
 from serve.doors.guard import needs
+from serve.doors.once import Key, once
+from serve.doors.transfer import chunks
 from serve.errors import InvalidInputError, TooLargeError
 from serve.store import cases, patrols
-from serve.store.blobs import Incoming
+from serve.store.answers import Answer
+from serve.store.database import Desk
 from serve.store.patrols import Announcement, FileEntry, State
+from serve.store.spool import Spool
 
 router = APIRouter(prefix="/v1/patrols", tags=["patrols"])
 _WRITES = [needs(Scope.PATROLS_WRITE)]
 _READS = [needs(Scope.PATROLS_READ)]
 _MANAGES = [needs(Scope.PATROLS_MANAGE)]
 
-_CHUNK = 1024**2
 _EVENT_SECONDS = 0.5
 _LONGEST_STREAM_S = 3600
 PatrolId = Annotated[str, Path(pattern="^[0-9a-z]{1,40}$")]
@@ -86,12 +89,16 @@ class FileReceipt(BaseModel):
     responses={200: {"description": "known"}, 201: {"description": "new"}},
     response_model=PatrolState,
 )
-def announce(said: PatrolAnnouncement, here: Here) -> Response:
+def announce(said: PatrolAnnouncement, request: Request, here: Here, idempotency_key: Key = None) -> Response:
     """Announce a patrol; the same announcement again is answered with what is still missing."""
-    patrol, missing, new = here.intake.announce(_announcement(said, here))
-    body = PatrolState(id=patrol.id, state=patrol.state, missing=missing)
-    headers = {"Location": f"/v1/patrols/{patrol.id}"}
-    return JSONResponse(body.model_dump(mode="json"), status_code=201 if new else 200, headers=headers)
+    announcement = _announcement(said, here)
+
+    def note(desk: Desk) -> Answer:
+        patrol, missing, new = here.intake.announce(desk, announcement)
+        body = PatrolState(id=patrol.id, state=patrol.state, missing=missing)
+        return Answer(201 if new else 200, body.model_dump(mode="json"), {"Location": f"/v1/patrols/{patrol.id}"})
+
+    return once(here, request, idempotency_key, said, note)
 
 
 def _announcement(said: PatrolAnnouncement, here: Context) -> Announcement:
@@ -135,37 +142,45 @@ def _announcement(said: PatrolAnnouncement, here: Context) -> Announcement:
 async def put_file(patrol_id: PatrolId, sha256: Sha256, request: Request, here: Here) -> Response:
     """Send one announced file as the raw body. It is acknowledged when it is durable; with the last file processing
     starts."""
-    place = await run_in_threadpool(here.intake.expect, patrol_id, sha256)
+    place = await run_in_threadpool(here.uploads.whole, patrol_id, sha256)
     if place is None:
+        # It has arrived before: the answer to that was lost.
         async for _ in request.stream():
             pass
-    else:
-        incoming, size = place
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > size:
-            raise TooLargeError(
-                f"{declared} bytes are coming, {size} were announced",
-                remedy="announce the patrol with the right sizes, or send the file that was announced",
-            )
-        try:
-            await _store(request, incoming)
-        except ClientDisconnect:
-            return Response(status_code=400)
-    patrol, remaining = await run_in_threadpool(here.intake.received, patrol_id, sha256)
+        report = await run_in_threadpool(here.intake.report, patrol_id)
+        known = FileReceipt(id=patrol_id, state=report["state"], remaining=len(report["missing"]))
+        return JSONResponse(known.model_dump(mode="json"), status_code=200)
+    entry, name = place
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > entry.size:
+        raise _too_large(entry)
+    try:
+        await _store(request, here.blobs.spool, entry, name)
+        patrol, remaining = await run_in_threadpool(here.uploads.accept, patrol_id, sha256, name)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    finally:
+        await run_in_threadpool(here.blobs.spool.remove, name)
     body = FileReceipt(id=patrol.id, state=patrol.state, remaining=remaining)
-    return JSONResponse(body.model_dump(mode="json"), status_code=200 if place is None else 201)
+    return JSONResponse(body.model_dump(mode="json"), status_code=201)
 
 
-async def _store(request: Request, incoming: Incoming) -> None:
-    with incoming:
-        waiting = bytearray()
-        async for chunk in request.stream():
-            waiting += chunk
-            if len(waiting) >= _CHUNK:
-                await run_in_threadpool(incoming.write, bytes(waiting))
-                waiting.clear()
-        incoming.write(bytes(waiting))
-        await run_in_threadpool(incoming.finish)
+async def _store(request: Request, spool: Spool, entry: FileEntry, name: str) -> None:
+    with spool.create(name) as part:
+        size = 0
+        async for chunk in chunks(request):
+            size += len(chunk)
+            if size > entry.size:
+                raise _too_large(entry)
+            await run_in_threadpool(part.write, chunk)
+        await run_in_threadpool(part.sync)
+
+
+def _too_large(entry: FileEntry) -> TooLargeError:
+    return TooLargeError(
+        f"more bytes are coming than the announced {entry.size}",
+        remedy="announce the patrol with the right sizes, or send the file that was announced",
+    )
 
 
 @router.get("", dependencies=_READS)
@@ -248,11 +263,20 @@ def _sighting(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@router.post("/{patrol_id}/reprocess", dependencies=_MANAGES, status_code=202)
-def reprocess(patrol_id: PatrolId, here: Here) -> PatrolState:
+@router.post("/{patrol_id}/reprocess", dependencies=_MANAGES, status_code=202, response_model=PatrolState)
+def reprocess(patrol_id: PatrolId, request: Request, here: Here, idempotency_key: Key = None) -> Response:
     """Process the patrol again, with the model and the rules of today."""
-    patrol = here.intake.reprocess(patrol_id)
-    return PatrolState(id=patrol.id, state=patrol.state, missing=[])
+    queued = []
+
+    def queue(desk: Desk) -> Answer:
+        queued.append(here.intake.reprocess(desk, patrol_id))
+        body = PatrolState(id=patrol_id, state=queued[0].state, missing=[])
+        return Answer(202, body.model_dump(mode="json"))
+
+    answer = once(here, request, idempotency_key, None, queue)
+    for patrol in queued:
+        here.intake.hand_over(patrol)
+    return answer
 
 
 @router.delete("/{patrol_id}", dependencies=_MANAGES, status_code=204)

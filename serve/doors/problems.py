@@ -24,6 +24,10 @@ STATUS: dict[type[JiejingError], HTTPStatus] = {
     errors.NotAllowedError: HTTPStatus.FORBIDDEN,
     errors.TooManyError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.SettingsError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.BusyError: HTTPStatus.LOCKED,
+    errors.OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DiskFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     MediaError: HTTPStatus.UNPROCESSABLE_ENTITY,
     CameraError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TrackError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -41,9 +45,12 @@ def problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
 
 def of_error(error: JiejingError) -> JSONResponse:
     """The problem document of one of our errors; an unknown kind is a server error."""
+    if isinstance(error, errors.ChecksumError):
+        # The upload protocol's own number, which HTTP does not list.
+        return problem(460, "Checksum Mismatch", str(error), remedy=error.remedy)
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     answer = problem(status, status.phrase, str(error), remedy=error.remedy)
-    if isinstance(error, errors.TooManyError):
+    if isinstance(error, errors.LaterError):
         answer.headers["Retry-After"] = str(error.retry_after_s)
     return answer
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
 from serve.cases.matters import Matters
-from serve.errors import ConflictError
+from serve.errors import ConflictError, OverloadedError, TooManyError
+from serve.intake.gates import check_clock
 from serve.jobs.books import fit
 from serve.jobs.queue import Job, Jobs
-from serve.store import cases, patrols
-from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs, Incoming
-from serve.store.database import Database, Reach
+from serve.store import answers, cases, patrols
+from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
+from serve.store.database import Database, Desk, Reach
 from serve.store.patrols import Announcement, Patrol, State
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is taken in: bytes that one vehicle may have lying here, patrols that may wait for a worker, and how
+    many seconds a vehicle's clock may be fast."""
+
+    vehicle_bytes: int
+    waiting: int
+    clock_tolerance_s: float
 
 
 @dataclass(frozen=True)
@@ -29,26 +40,41 @@ class Intake:
     jobs: Jobs
     matters: Matters
     reach: Reach
+    limits: Limits
 
-    def announce(self, said: Announcement) -> tuple[Patrol, list[str], bool]:
-        """The patrol, the hashes still missing, and whether it is new. See `patrols.announce`."""
-        with self.database.writing(self.reach) as desk:
-            patrol, new = patrols.announce(desk, said, datetime.now(UTC))
-            return patrol, patrols.missing(desk, patrol.id), new
+    def of(self, jurisdiction: str) -> Intake:
+        """The intake for all of a jurisdiction."""
+        return replace(self, reach=Reach(jurisdiction))
 
-    def expect(self, patrol_id: str, sha256: str) -> tuple[Incoming, int] | None:
-        """A place for an announced file and its size; None when it has arrived already. Raises NotFoundError."""
-        with self.database.reading(self.reach) as desk:
-            entry, arrived = patrols.expected(desk, patrol_id, sha256)
-        return None if arrived else (self.blobs.receive(patrol_id, sha256, entry.size), entry.size)
+    def announce(self, desk: Desk, said: Announcement) -> tuple[Patrol, list[str], bool]:
+        """The patrol, the hashes still missing, and whether it is new. See `patrols.announce`.
 
-    def received(self, patrol_id: str, sha256: str) -> tuple[Patrol, int]:
-        """Acknowledge a durable file; with the last one processing starts. Gives how many are still missing."""
-        with self.database.writing(self.reach) as desk:
-            patrol, left = patrols.receive(desk, patrol_id, sha256, datetime.now(UTC))
+        Raises ConflictError; for a new one InvalidInputError when the vehicle's clock cannot be right, TooManyError
+        when the vehicle has too much lying here, OverloadedError when too much is waiting.
+        """
+        now = datetime.now(UTC)
+        patrol, new = patrols.announce(desk, said, now)
+        if new:
+            check_clock(said.started_at, now, self.limits.clock_tolerance_s)
+            kept = patrols.kept_bytes(desk, said.vehicle)
+            if kept > self.limits.vehicle_bytes:
+                raise TooManyError(
+                    f"{said.vehicle} would have {kept} bytes here, {self.limits.vehicle_bytes} are its share",
+                    remedy="wait until older patrols are processed and their originals deleted, or DELETE some",
+                    retry_after_s=3600,
+                )
+            if patrols.count_waiting(desk) >= self.limits.waiting:
+                raise OverloadedError(
+                    f"{self.limits.waiting} patrols are waiting to be processed",
+                    remedy="keep the patrol and announce it later; more workers shorten the queue",
+                    retry_after_s=300,
+                )
+        return patrol, patrols.missing(desk, patrol.id), new
+
+    def hand_over(self, patrol: Patrol) -> None:
+        """Have a patrol processed, if it is queued."""
         if patrol.state is State.QUEUED:
             self.jobs.submit(job_of(patrol))
-        return patrol, left
 
     def report(self, patrol_id: str) -> dict[str, Any]:
         """All that can be said about a patrol. Raises NotFoundError."""
@@ -75,23 +101,22 @@ class Intake:
                 "originals_kept": patrol.originals_deleted_at is None,
             }
 
-    def reprocess(self, patrol_id: str) -> Patrol:
-        """Process a patrol again, with the model and rules of today. Raises NotFoundError, ConflictError."""
-        with self.database.writing(self.reach) as desk:
-            patrol = patrols.get(desk, patrol_id)
-            if patrol.state is State.RECEIVING:
-                raise ConflictError(
-                    "the patrol has not arrived completely", remedy="send the missing files; processing then starts"
-                )
-            if patrol.originals_deleted_at is not None:
-                raise ConflictError(
-                    "the patrol's pictures were deleted on schedule",
-                    remedy=f"DELETE /v1/patrols/{patrol_id}, then announce and send it again",
-                )
-            if patrol.state in (State.DONE, State.FAILED):
-                patrol = patrols.queue(desk, patrol_id)
-        self.jobs.submit(job_of(patrol))
-        return patrol
+    def reprocess(self, desk: Desk, patrol_id: str) -> Patrol:
+        """Queue a patrol again, for the model and rules of today; `hand_over` comes after the commit.
+
+        Raises NotFoundError, ConflictError.
+        """
+        patrol = patrols.get(desk, patrol_id)
+        if patrol.state is State.RECEIVING:
+            raise ConflictError(
+                "the patrol has not arrived completely", remedy="send the missing files; processing then starts"
+            )
+        if patrol.originals_deleted_at is not None:
+            raise ConflictError(
+                "the patrol's pictures were deleted on schedule",
+                remedy=f"DELETE /v1/patrols/{patrol_id}, then announce and send it again",
+            )
+        return patrols.queue(desk, patrol_id) if patrol.state in (State.DONE, State.FAILED) else patrol
 
     def delete(self, patrol_id: str) -> None:
         """Forget a patrol: its files and pictures, its sightings and looks; cases that only it had seen become void.
@@ -127,3 +152,8 @@ def delete_expired(database: Database, blobs: Blobs, keep_days: float) -> int:
         blobs.remove(ORIGINALS, patrol_id)
         _log.info("originals deleted", patrol=patrol_id)
     return len(due)
+
+
+def forget_answers(database: Database) -> None:
+    """Drop the answers to requests with an Idempotency-Key after their time."""
+    answers.forget(database, datetime.now(UTC) - timedelta(days=answers.KEPT_DAYS))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+import structlog
+
+_log = structlog.get_logger(__name__)
+Chore = Callable[[], object]
+
 
 class Housekeeper:
     """Runs its chores in a thread of its own, at once and then every `every_s` seconds."""
 
-    def __init__(self, chores: Sequence[Callable[[], object]], *, every_s: float) -> None:
+    def __init__(self, chores: Sequence[Chore], *, every_s: float) -> None:
         self._chores = tuple(chores)
         self._every_s = every_s
         self._stop = threading.Event()
@@ -28,7 +33,11 @@ class Housekeeper:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
-            self._round()
+            for chore in self._chores:
+                try:
+                    chore()
+                except Exception:  # noqa: BLE001  # a database that is away for a minute must not end the chores for good
+                    _log.exception("a chore failed; it is tried again")
 
     def _round(self) -> None:
         for chore in self._chores:

@@ -117,7 +117,7 @@ class Processor:
         for entry in entries:
             path = folder / entry.kind / entry.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(self.blobs.path(ORIGINALS, patrol.id, entry.sha256))
+            self.blobs.lay_out(ORIGINALS, patrol.id, entry.sha256, path)
             named[entry.kind].append(path)
         camera = None
         if patrol.camera is not None:

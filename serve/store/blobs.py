@@ -1,4 +1,4 @@
-"""Files under their SHA-256, durable before they are acknowledged.
+"""Files under their SHA-256, durable before they are acknowledged: in a local folder or an S3-compatible store.
 
 Originals and evidence lie in folders of their own per patrol: deleting one patrol can never take a file that another
 one has just been promised.
@@ -8,137 +8,120 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
-import shutil
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
 
-from serve.errors import MismatchError, TooLargeError
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import NotFoundError as MissingError
+from obstore.store import LocalStore, from_url
+
+from serve.errors import NotFoundError, SettingsError
+from serve.store.spool import Spool, sync_folder
 
 ORIGINALS = "originals"
 EVIDENCE = "evidence"
-_STALE_SECONDS = 24 * 3600
+# An object store takes a conditional put in one piece, held in memory; what is larger goes in parts.
+_ONE_PIECE_BYTES = 64 * 1024**2
+_PART_BYTES = 16 * 1024**2
 
 
 class Blobs:
-    """A local folder of files; the areas are `originals`, never served, and `evidence`, redacted and served."""
+    """The areas are `originals`, never served, and `evidence`, redacted and served.
 
-    def __init__(self, root: Path) -> None:
+    `root`: local folder, for the spool always and for the files unless `store_url` names an object store such as
+    `s3://bucket/prefix`; its credentials and endpoint come from the usual AWS_… variables. Raises SettingsError.
+    """
+
+    def __init__(self, root: Path, *, store_url: str | None = None, min_free_bytes: int = 0) -> None:
         self._root = root
-        self._incoming = root / "incoming"
+        self._is_local = store_url is None
+        self.spool = Spool(root / "incoming", min_free_bytes=min_free_bytes)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            self._store = LocalStore(root) if store_url is None else from_url(store_url)
+        except (BaseError, ValueError) as error:
+            raise SettingsError(
+                f"the object store {store_url!r} cannot be used: {error}",
+                remedy="set JIEJING_STORE_URL like s3://bucket/prefix, and AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …",
+            ) from error
 
     def prepare(self) -> None:
-        """Make the folders and throw away what broken-off uploads left behind."""
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        for part in self._incoming.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - part.stat().st_mtime > _STALE_SECONDS:
-                    part.unlink()
+        """Make the folders."""
+        self.spool.prepare()
 
-    def path(self, area: str, patrol_id: str, sha256: str) -> Path:
-        """Where a file lies, or would lie."""
-        return self._root / area / patrol_id / sha256
-
-    def receive(self, patrol_id: str, sha256: str, size: int) -> Incoming:
-        """A place for an upload of `size` bytes with that hash."""
-        return Incoming(self, self._incoming / secrets.token_hex(16), patrol_id, sha256, size)
+    def settle(self, part: Path, area: str, patrol_id: str, sha256: str) -> None:
+        """Move a synced file of the spool under its hash, durably. Doing it again, or at once from two sides, is
+        doing it once. Raises NotFoundError when there is neither the part nor the settled file."""
+        key = _key(area, patrol_id, sha256)
+        try:
+            if self._is_local:
+                obstore.rename(self._store, f"incoming/{part.name}", key, overwrite=False)
+            elif part.stat().st_size <= _ONE_PIECE_BYTES:
+                obstore.put(self._store, key, part, mode="create", use_multipart=False)
+            else:
+                obstore.put(self._store, key, part, chunk_size=_PART_BYTES)
+        except AlreadyExistsError:
+            pass
+        except (MissingError, FileNotFoundError):
+            if not self.has(area, patrol_id, sha256):
+                raise NotFoundError("the upload is gone", remedy="send the file again from its beginning") from None
+        if self._is_local:
+            folder = self._root / area / patrol_id
+            sync_folder(folder)
+            sync_folder(folder.parent)
+        part.unlink(missing_ok=True)
 
     def put(self, area: str, patrol_id: str, data: bytes) -> str:
         """Store bytes durably; gives their hash. Storing the same again changes nothing."""
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self.path(area, patrol_id, sha256).exists():
-            part = self._incoming / secrets.token_hex(16)
-            with part.open("xb") as file:
-                file.write(data)
-                _sync(file)
-            self.settle(part, area, patrol_id, sha256)
+        if not self.has(area, patrol_id, sha256):
+            name = secrets.token_hex(16)
+            with self.spool.create(name) as part:
+                part.write(data)
+                part.sync()
+            self.settle(self.spool.path(name), area, patrol_id, sha256)
         return sha256
 
-    def settle(self, part: Path, area: str, patrol_id: str, sha256: str) -> None:
-        """Move a synced file to its name, and make the name durable too."""
-        target = self.path(area, patrol_id, sha256)
-        if not target.parent.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _sync_folder(target.parent.parent)
-        part.replace(target)
-        _sync_folder(target.parent)
+    def has(self, area: str, patrol_id: str, sha256: str) -> bool:
+        """Whether the file is there."""
+        try:
+            obstore.head(self._store, _key(area, patrol_id, sha256))
+        except (MissingError, FileNotFoundError):
+            return False
+        return True
+
+    def read(self, area: str, patrol_id: str, sha256: str) -> bytes:
+        """The file's bytes; for evidence pictures, which are small. Raises NotFoundError."""
+        try:
+            return bytes(obstore.get(self._store, _key(area, patrol_id, sha256)).bytes())
+        except (MissingError, FileNotFoundError):
+            raise NotFoundError("the file was deleted", remedy="load what named it again") from None
+
+    def lay_out(self, area: str, patrol_id: str, sha256: str, target: Path) -> None:
+        """Have the file at a local path: a link where it lies here, a copy otherwise. Raises NotFoundError."""
+        if self._is_local:
+            target.symlink_to(self._root / _key(area, patrol_id, sha256))
+            return
+        try:
+            with target.open("xb") as file:
+                for chunk in obstore.get(self._store, _key(area, patrol_id, sha256)):
+                    file.write(chunk)
+        except MissingError:
+            raise NotFoundError(f"{target.name} was deleted", remedy="announce and send the patrol again") from None
 
     def remove(self, area: str, patrol_id: str, keep: Iterable[str] = ()) -> None:
         """Delete a patrol's files of one area, but for those with the hashes to `keep`."""
-        folder = self._root / area / patrol_id
         kept = set(keep)
-        if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
+        for listed in obstore.list(self._store, prefix=f"{area}/{patrol_id}"):
+            gone = [one["path"] for one in listed if one["path"].rsplit("/", 1)[-1] not in kept]
+            if gone:
+                obstore.delete(self._store, gone)
+        if self._is_local:
+            with contextlib.suppress(OSError):
+                (self._root / area / patrol_id).rmdir()
 
 
-class Incoming:
-    """One upload: write the chunks, then `finish`; leaving the block without it throws the file away."""
-
-    def __init__(self, blobs: Blobs, part: Path, patrol_id: str, sha256: str, size: int) -> None:
-        self._blobs = blobs
-        self._part = part
-        self._patrol_id = patrol_id
-        self._expected = sha256
-        self._size = size
-        self._hash = hashlib.sha256()
-        self._written = 0
-        self._file: BinaryIO | None = None
-
-    def __enter__(self) -> Self:
-        self._file = self._part.open("xb")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._part.unlink(missing_ok=True)
-
-    def write(self, chunk: bytes) -> None:
-        """Append a chunk. Raises TooLargeError when there is more than was announced."""
-        assert self._file is not None
-        self._written += len(chunk)
-        if self._written > self._size:
-            raise TooLargeError(
-                f"the file has more than the announced {self._size} bytes",
-                remedy="announce the patrol with the right sizes, or send the file that was announced",
-            )
-        self._hash.update(chunk)
-        self._file.write(chunk)
-
-    def finish(self) -> None:
-        """Check size and hash, then make the file durable. Raises MismatchError when either is not as announced."""
-        assert self._file is not None
-        if self._written != self._size:
-            raise MismatchError(
-                f"{self._written} bytes arrived, {self._size} were announced", remedy="send the whole file again"
-            )
-        if self._hash.hexdigest() != self._expected:
-            raise MismatchError(
-                f"the SHA-256 of what arrived is {self._hash.hexdigest()}, not {self._expected}",
-                remedy="send the file again; if it changed since, announce the patrol anew",
-            )
-        _sync(self._file)
-        self._blobs.settle(self._part, ORIGINALS, self._patrol_id, self._expected)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _key(area: str, patrol_id: str, sha256: str) -> str:
+    return f"{area}/{patrol_id}/{sha256}"

@@ -69,6 +69,8 @@ class Patrol:
     generation: int
     attempts: int
     handbacks: int
+    retry_at: datetime | None
+    last_error: str | None
     created_at: datetime
     finished_at: datetime | None
     originals_deleted_at: datetime | None
@@ -301,6 +303,26 @@ def delete(desk: Desk, patrol_id: str) -> None:
     desk.connection.execute(
         patrols.delete().where(patrols.c.id == patrol_id, patrols.c.jurisdiction == desk.jurisdiction)
     )
+
+
+def kept_bytes(desk: Desk, vehicle: str) -> int:
+    """How many bytes of a vehicle's patrols are announced or kept."""
+    query = (
+        sa.select(sa.func.sum(files.c.size))
+        .select_from(files.join(patrols, patrols.c.id == files.c.patrol_id))
+        .where(
+            patrols.c.jurisdiction == desk.jurisdiction,
+            patrols.c.vehicle == vehicle,
+            patrols.c.originals_deleted_at.is_(None),
+        )
+    )
+    return int(desk.connection.scalar(query) or 0)
+
+
+def count_waiting(desk: Desk) -> int:
+    """How many patrols wait for a worker, in every jurisdiction: they share the workers."""
+    query = sa.select(sa.func.count()).select_from(patrols).where(patrols.c.state == State.QUEUED.value)
+    return int(desk.connection.scalar(query) or 0)
 
 
 def waiting(database: Database) -> list[Patrol]:

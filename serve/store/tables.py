@@ -69,8 +69,11 @@ patrols = sa.Table(
     sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
     # Counts the starts of this generation, those after a crash included: a patrol that kills its worker is set aside.
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-    # Counts how often a worker that was asked to stop gave this generation back.
+    # Counts how often this generation was given back: by a worker that was asked to stop, or after an error of ours.
     sa.Column("handbacks", sa.Integer, nullable=False, server_default="0"),
+    # After an error of ours: not before this moment again, and what it was.
+    sa.Column("retry_at", UtcDateTime),
+    sa.Column("last_error", sa.Text),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("finished_at", UtcDateTime),
     sa.Column("originals_deleted_at", UtcDateTime),
@@ -96,6 +99,44 @@ files = sa.Table(
     sa.Column("received_at", UtcDateTime),
     sa.PrimaryKeyConstraint("patrol_id", "name"),
     sa.Index("ix_files_patrol_id_sha256", "patrol_id", "sha256"),
+)
+
+# Files on their way. Bytes lie in the spool under the upload's id until the last one has arrived.
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    _id(primary_key=True),
+    _patrol(),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("filename", sa.String(255), nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
+    sa.Column("finished_at", UtcDateTime),
+)
+
+# What was answered to a POST with an Idempotency-Key, to be answered again.
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("jurisdiction", sa.String(20), nullable=False),
+    # SHA-256 over the caller and the key that came.
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("request_sha256", sa.String(64), nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("headers", sa.JSON),
+    sa.Column("body", sa.JSON),
+    sa.Column("recorded_at", UtcDateTime, nullable=False, index=True),
+    sa.PrimaryKeyConstraint("jurisdiction", "key"),
+)
+
+# The workers' leases: one that has not been renewed for a while belongs to a dead process.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    # Seconds since 1970 by the database's own clock, since the machines' clocks may differ.
+    sa.Column("seen_s", sa.Float, nullable=False),
 )
 
 faults = sa.Table(

@@ -1,0 +1,192 @@
+"""Unfinished files: appended, made durable, cut back; and how full the disk may become.
+
+The length of a file after its last sync is the offset that is told to a vehicle, so nothing here answers before the
+disk has. A failed sync says nothing about what the disk holds: the file is then cut back to what was durable before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from serve.errors import BusyError, ConflictError, DiskFullError, StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Spool:
+    """A folder of unfinished files. `min_free_bytes`: what is left free on its disk for everything else."""
+
+    def __init__(self, folder: Path, *, min_free_bytes: int) -> None:
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Where a file lies, or would lie."""
+        return self._folder / name
+
+    def require_room(self, wanted_bytes: int = 0) -> None:
+        """Raise DiskFullError unless so much fits and the watermark still holds."""
+        stat = os.statvfs(self._folder)
+        free = stat.f_bavail * stat.f_frsize
+        if free - wanted_bytes < self._min_free_bytes:
+            raise DiskFullError(
+                f"the server's disk is nearly full ({free // 1024**2} MiB free)",
+                remedy="keep the file and send it later; the server's operator has to make room",
+            )
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[Part]:
+        """A new file; when the block is left by an error it is removed."""
+        try:
+            with storing():
+                self.path(name).touch(exist_ok=False)
+                sync_folder(self._folder)
+            with self.append(name, 0) as part:
+                yield part
+        except BaseException:
+            self.remove(name)
+            raise
+
+    def append(self, name: str, offset: int) -> Part:
+        """Go on with a file at `offset`, which is its length. See `Part`."""
+        return Part(self, self.path(name), offset)
+
+    def length(self, name: str) -> int | None:
+        """How many bytes of a file are durable; None when there is no such file. Raises StorageError."""
+        try:
+            handle = os.open(self.path(name), os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            with storing():
+                os.fsync(handle)
+            return os.fstat(handle).st_size
+        finally:
+            os.close(handle)
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        self.path(name).unlink(missing_ok=True)
+
+    def idle_for(self, seconds: float) -> list[str]:
+        """The names of files that nothing was written to for so long."""
+        found = []
+        for path in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > seconds:
+                    found.append(path.name)
+        return found
+
+
+class Part:
+    """One unfinished file while it is written to; nobody else can write meanwhile.
+
+    Entering raises FileNotFoundError, StorageError, BusyError when another process writes, ConflictError when the
+    file's length is not `offset`. Leaving makes durable what was written, as far as the disk takes it.
+    """
+
+    def __init__(self, spool: Spool, path: Path, offset: int) -> None:
+        self._spool = spool
+        self._path = path
+        self._durable = offset
+        self._end = offset
+        self._handle = -1
+
+    def __enter__(self) -> Self:
+        with storing():
+            self._handle = os.open(self._path, os.O_RDWR)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(self._handle).st_size
+            if found != self._durable:
+                raise ConflictError(
+                    f"the upload stands at {found}, not at {self._durable}", remedy="ask with HEAD and go on from there"
+                )
+        except BlockingIOError:
+            os.close(self._handle)
+            raise BusyError("another connection is sending this file", remedy="wait a moment, then go on") from None
+        except BaseException:
+            os.close(self._handle)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._end > self._durable:
+                with contextlib.suppress(StorageError, DiskFullError):
+                    self.sync()
+        finally:
+            os.close(self._handle)
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises DiskFullError before the disk is full, StorageError when it fails."""
+        self._spool.require_room(len(data))
+        rest = memoryview(data)
+        try:
+            with storing():
+                while rest:
+                    written = os.pwrite(self._handle, rest, self._end)
+                    self._end += written
+                    rest = rest[written:]
+        except (DiskFullError, StorageError):
+            self._cut(self._durable)
+            raise
+
+    def sync(self) -> int:
+        """Make durable what was written; gives the file's length. Raises StorageError, the file then cut back."""
+        try:
+            with storing():
+                os.fsync(self._handle)
+        except (DiskFullError, StorageError):
+            self._cut(self._durable)
+            raise
+        self._durable = self._end
+        return self._end
+
+    def discard(self) -> None:
+        """Take back what was written since the last sync."""
+        self._cut(self._durable)
+
+    def _cut(self, length: int) -> None:
+        self._end = length
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._handle, length)
+
+
+@contextlib.contextmanager
+def storing() -> Iterator[None]:
+    """What the disk answers, as errors of ours: DiskFullError, StorageError; a missing file stays what it is."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError("the server's disk is full", remedy="keep the file and send it later") from error
+        raise StorageError(
+            f"the server's disk failed: {error.strerror}", remedy="keep the file and send it later"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises StorageError."""
+    with storing():
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
