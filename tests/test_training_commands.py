@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from tests.pictures import jpeg, street
 from training.card import BEGIN, END
+from training.config import TrainConfig
 from vision.errors import JiejingError
 
 MANIFEST = """name = "{name}"
@@ -155,8 +156,73 @@ def test_wrong_words_are_users_errors(sources: dict[str, str], tmp_path: Path) -
         call("evaluate", *both(sources, tmp_path), "--input", "640")
 
 
-def test_publish_wants_pictures_to_compare_on(tmp_path: Path) -> None:
-    """Replacing a published model without naming pictures is refused."""
-    (tmp_path / "models" / "street-n").mkdir(parents=True)
+def unmeasured(tmp_path: Path) -> Path:
+    """The shipped model as it leaves the export: with a card's draft and without figures."""
+    from vision.shipped import model_folder
+
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder("street-n"), folder)
+    (folder / "metrics.json").unlink()
+    (folder / "CARD.md").write_text(f"# card\n{BEGIN}\n{END}\n")
+    return folder
+
+
+def test_publish_wants_pictures_to_measure_and_compare_on(tmp_path: Path) -> None:
+    """A model that was never measured, or that would replace one, is refused without pictures."""
+    folder, registry = unmeasured(tmp_path), tmp_path / "models"
+    with pytest.raises(JiejingError, match="never measured"):
+        call("publish", str(folder), "--registry", str(registry))
+    (registry / "street-n").mkdir(parents=True)
     with pytest.raises(JiejingError, match="published already"):
-        call("publish", str(tmp_path), "--registry", str(tmp_path / "models"))
+        call("publish", str(folder), "--registry", str(registry))
+
+
+def test_publish_measures_what_was_not_measured(sources: dict[str, str], tmp_path: Path) -> None:
+    """Thresholds, metrics.json and the card's table are written before the model takes its place."""
+    folder, registry = unmeasured(tmp_path), tmp_path / "models"
+    registry.mkdir()
+    assert call("publish", str(folder), *both(sources, tmp_path), "--registry", str(registry)).exit_code == 0
+    published = registry / "street-n"
+    assert json.loads((published / "metrics.json").read_text())["pictures"] == 2
+    assert "| bin | 1 |" in (published / "CARD.md").read_text()
+
+
+def test_a_card_is_drafted_from_the_run(sources: dict[str, str], tmp_path: Path) -> None:
+    """It names each source with its licence and counts, how the run was made, and has a place for the figures."""
+    from training.card import draft
+
+    assert call("dataset", "gather", *both(sources, tmp_path), "--out", str(tmp_path / "data")).exit_code == 0
+    settings = tmp_path / "config.json"
+    settings.write_text(TrainConfig(weights=tmp_path / "w.safetensors", epochs=3).model_dump_json())
+    text = draft("street-n", tmp_path / "data", settings)
+    assert "| streets: drawn | 2 | waste | free |" in text
+    assert "epochs 3" in text
+    assert text.index(BEGIN) < text.index(END)
+    assert "epochs" not in draft("street-n", tmp_path / "data", tmp_path / "none.json")
+
+
+def test_a_run_is_recorded_with_what_it_saw(sources: dict[str, str], tmp_path: Path) -> None:
+    """Each start adds seed, software and one checksum of all data; a changed label file changes it."""
+    from training.record import write_record
+
+    data, run = tmp_path / "data", tmp_path / "run"
+    config = TrainConfig(weights=tmp_path / "w.safetensors", seed=7)
+    with pytest.raises(JiejingError, match="dataset gather"):
+        write_record(run, config, data)
+    call("dataset", "gather", *both(sources, tmp_path), "--out", str(data))
+    write_record(run, config, data)
+    write_record(run, config, data)
+    next((data / "labels").iterdir()).write_text("0 0.5 0.5 0.1 0.1\n")
+    starts = json.loads(write_record(run, config, data).read_text())["starts"]
+    assert [one["seed"] for one in starts] == [7, 7, 7]
+    assert starts[0]["data_sha256"] == starts[1]["data_sha256"] != starts[2]["data_sha256"]
+    assert starts[0]["environment"]["packages"]["numpy"]
+
+
+def test_a_folder_may_hold_its_own_manifest(sources: dict[str, str], tmp_path: Path) -> None:
+    """Where the repository keeps no manifest of that name, the folder's own describes it."""
+    own = tmp_path / "streets" / "manifest.toml"
+    own.write_text(MANIFEST.format(name="mine", knows="waste", first="bin"))
+    out = tmp_path / "mine"
+    call("dataset", "gather", "--source", f"mine={tmp_path / 'streets'}", "--out", str(out))
+    assert json.loads((out / "data.json").read_text())["pictures"] == {"mine/train": 2, "mine/val": 1}

@@ -13,7 +13,7 @@ from training.compare import Difference, compare
 from training.errors import TrainingError
 from training.evaluate import pool_of
 from training.export import ExportSpec, model_toml
-from training.publish import judge, publish, rollback
+from training.publish import judge, measured_model, publish, rollback
 from training.sources import Label, Picture
 from vision.detections import Detections
 from vision.errors import ModelError
@@ -111,6 +111,19 @@ def test_gate_wants_a_card(candidate: Path) -> None:
         publish(candidate, candidate.parent / "models", "street-n", verdict)
     (candidate / "w.bin").write_bytes(b"changed")
     with pytest.raises(ModelError):
+        judge(candidate, [])
+
+
+def test_gate_wants_figures_of_this_model(candidate: Path) -> None:
+    """metrics.json of another model is no measurement of this one; one that is no JSON is named."""
+    identity = load_model(candidate).id
+    (candidate / "metrics.json").write_text(f'{{"model": "{identity}"}}')
+    assert judge(candidate, []).passes
+    assert measured_model(candidate) == identity
+    (candidate / "metrics.json").write_text('{"model": "street-n-other"}')
+    assert "street-n-other" in judge(candidate, []).refusals[0]
+    (candidate / "metrics.json").write_text("{")
+    with pytest.raises(TrainingError, match="measures anew"):
         judge(candidate, [])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,49 @@ def update(card: Path, metrics: Mapping[str, Any]) -> None:
             f"{card}: no place for the figures", remedy=f"write a card with the lines {BEGIN} and {END}"
         )
     card.write_text(f"{head}{BEGIN}\n{table(metrics)}\n{END}{tail}", encoding="utf-8")
+
+
+def draft(model: str, data: Path, settings: Path) -> str:
+    """The first card of a model: what it learned from and how, with the place for the figures.
+
+    `data` is a folder of `jiejing dataset gather`, `settings` the run's config.json, left out when it is not there.
+    What nobody but its makers can know is asked for in words.
+    """
+    gathered = json.loads((data / "data.json").read_text(encoding="utf-8"))
+    known = {one["name"]: one for one in gathered.get("sources", [])}
+    rows = []
+    for name in sorted({key.rsplit("/", 1)[0] for key in gathered["pictures"]}):
+        source = known.get(name, {"title": "made for this run", "knows": [], "licence": "that of its parts"})
+        count = gathered["pictures"].get(f"{name}/train", 0)
+        rows.append(f"| {name}: {source['title']} | {count} | {', '.join(source['knows'])} | {source['licence']} |")
+    how = ""
+    if settings.is_file():
+        values = json.loads(settings.read_text(encoding="utf-8"))
+        shown = ("epochs", "size", "batch", "rate", "freeze", "seed")
+        fields = ", ".join(f"{name} {values[name]}" for name in shown)
+        how = f"Trained with {fields}; everything in the run's config.json.\n\n"
+    return f"""# {model}
+
+YOLO26n for the thirteen things that Jiejing looks for. It sees things, not offences. `model.toml` names files and
+hashes.
+
+## What it learned from
+
+| source | training pictures | labels | licence |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+A source that does not label a class does not teach its absence: the loss is silent there.
+
+{how}## Figures
+
+Through the server's own runtime on the validation pictures of the sources. The thresholds were chosen on the same
+pictures, which flatters precision and recall a little, not the mAP.
+
+{BEGIN}
+{END}
+
+## What it is not good at
+
+Nobody has looked yet. Write here what the page of `jiejing evaluate --page` shows.
+"""

@@ -16,6 +16,7 @@ from training.sources import Label, Picture, Source, load, read_manifest, write_
 
 if TYPE_CHECKING:
     from training.compare import Difference
+    from training.evaluate import Looks
 
 MANIFESTS = Path(__file__).resolve().parents[1] / "datasets"
 MODELS = MANIFESTS.parent / "models"
@@ -29,13 +30,16 @@ dataset = dataset_app
 
 
 def named_sources(sources: list[str], manifests: Path) -> list[tuple[Source, Path]]:
-    """The manifests and folders that `NAME=FOLDER` options name. Raises DatasetError on a wrong one."""
+    """The manifests and folders that `NAME=FOLDER` options name; a folder's own manifest.toml where none is kept under
+    that name. Raises DatasetError on a wrong one."""
     found = []
     for option in sources:
         name, equals, folder = option.partition("=")
         if not equals or not Path(folder).is_dir():
             raise DatasetError(f"--source {option}: no such folder", remedy="write NAME=FOLDER")
-        found.append((read_manifest(manifests / name / "manifest.toml"), Path(folder)))
+        kept = manifests / name / "manifest.toml"
+        own = Path(folder) / "manifest.toml"
+        found.append((read_manifest(kept if kept.is_file() or not own.is_file() else own), Path(folder)))
     return found
 
 
@@ -60,13 +64,14 @@ def gather(
             raise DatasetError(f"--repeat {option}: not a number", remedy="write NAME=TIMES")
         repeats[name] = int(times)
     pictures: list[Picture] = []
-    for described, folder in named_sources(source, manifests):
+    named = named_sources(source, manifests)
+    for described, folder in named:
         pictures += load(described, folder, _taught(described, folder, teacher, out))
     if composites is not None:
         from training.composite import read
 
         pictures += read(composites)
-    summary = write_run_set(pictures, out, repeats)
+    summary = write_run_set(pictures, out, repeats, [described for described, _ in named])
     typer.echo(summary.read_text(encoding="utf-8"))
 
 
@@ -122,9 +127,13 @@ def train(
 ) -> None:
     """Train the detector; a run that was killed resumes from its last epoch."""
     from training.config import read_config
+    from training.record import write_record
 
     wanted = read_config(config, setting or [])
     trainer = _trainer()
+    # Absolute: the library would look for relative paths in a folder of its own settings.
+    data, run = data.resolve(), run.resolve()
+    write_record(run, wanted, data)
     typer.echo(str(trainer.train(wanted, data, trainer.RunFolder(run))))
 
 
@@ -194,14 +203,16 @@ def evaluate(
     typer.echo(json.dumps(found.report["means"]))
 
 
-def _differences(a: str | Path, b: str | Path, sources: list[str], manifests: Path) -> list[Difference]:
+def _differences(
+    a: str | Path, b: str | Path, pictures: list[Picture], looks_b: Looks | None = None
+) -> list[Difference]:
+    """B minus A on these pictures; `looks_b` when B has looked at them already."""
     from training.compare import compare as compare_looks
     from training.evaluate import look
     from vision.detector import Detector
 
-    pictures = _validation(sources, manifests)
     detectors = [Detector.load(folder) for folder in (a, b)]
-    looks = [look(detector, pictures) for detector in detectors]
+    looks = [look(detectors[0], pictures), looks_b if looks_b is not None else look(detectors[1], pictures)]
     shown = [dict(zip(d.model.classes, d.model.thresholds, strict=True)) for d in detectors]
     return compare_looks(looks[0], looks[1], shown[0], shown[1])
 
@@ -214,7 +225,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Hold two models against each other on the same pictures: B minus A, and whether that is more than luck."""
-    for one in _differences(a, b, source, manifests):
+    for one in _differences(a, b, _validation(source, manifests)):
         if as_json:
             typer.echo(json.dumps(asdict(one)))
             continue
@@ -224,22 +235,37 @@ def compare(
 
 
 def publish(
-    candidate: Annotated[Path, typer.Argument(help="A model folder with CARD.md and metrics.json.")],
+    candidate: Annotated[Path, typer.Argument(help="A model folder with a CARD.md.")],
     source: Annotated[
-        list[str] | None, typer.Option("--source", help="NAME=FOLDER: pictures to hold it against the published one.")
+        list[str] | None,
+        typer.Option("--source", help="NAME=FOLDER: validation pictures to measure it and the published one on."),
     ] = None,
     name: Annotated[str, typer.Option(help="Name in the registry.")] = "street-n",
     registry: Annotated[Path, typer.Option(help="Folder of published models.")] = MODELS,
     manifests: Manifests = MANIFESTS,
 ) -> None:
-    """Put a model in the place of the published one, unless it lacks a card or finds clearly less."""
-    from training.publish import judge
+    """Put a model in the place of the published one, unless it lacks a card or finds clearly less.
+
+    A model without figures of its own is measured first, as `jiejing evaluate --store` does.
+    """
+    from training.measuring import measured, stored
+    from training.publish import judge, measured_model
     from training.publish import publish as publish_model
+    from vision.detector import Detector
+    from vision.model import load_model
 
     before = registry / name
-    if before.is_dir() and not source:
-        raise TrainingError(f"{name} is published already", remedy="give --source to hold the two against each other")
-    differences = _differences(before, candidate, source or [], manifests) if before.is_dir() else []
+    looks = None
+    is_measured = measured_model(candidate) == load_model(candidate).id
+    if (before.is_dir() or not is_measured) and not source:
+        reason = f"{name} is published already" if before.is_dir() else f"{candidate} was never measured"
+        raise TrainingError(reason, remedy="give --source NAME=FOLDER: validation pictures to measure on")
+    pictures = _validation(source, manifests) if source else []
+    if not is_measured:
+        found = measured(Detector.load(candidate), pictures, choose=True)
+        stored(candidate, found)
+        looks = found.looks
+    differences = _differences(before, candidate, pictures, looks) if before.is_dir() else []
     verdict = judge(candidate, differences)
     for warning in verdict.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -274,4 +300,9 @@ def export(
     calibration = [Path(path) for path in sorted(set(lists["train"]))][:: max(1, len(set(lists["train"])) // 150)]
     checked = [Path(path) for path in lists["val"]][:: max(1, len(lists["val"]) // 24)]
     found = export_model(checkpoint, folder, ExportSpec(name=name, sizes=sizes, int8=int8), calibration, checked)
+    if not (folder / "CARD.md").is_file():
+        from training.card import draft
+
+        card = draft(name, data, checkpoint.parents[2] / "config.json")
+        (folder / "CARD.md").write_text(card, encoding="utf-8")
     typer.echo(json.dumps(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,8 +37,11 @@ def judge(folder: Path, differences: Sequence[Difference]) -> Verdict:
 
     Raises ModelError when the folder is no sound model folder.
     """
-    load_model(folder)
+    identity = load_model(folder).id
     refusals = [f"{name} is missing or empty" for name in NEEDED if not _has(folder / name)]
+    measured = measured_model(folder)
+    if measured not in (None, identity):
+        refusals.append(f"metrics.json is about {measured}, not about {identity}")
     warnings: list[str] = []
     for one in differences:
         if one.figure != "recall" or one.high >= ALLOWED_LOSS:
@@ -47,6 +51,18 @@ def judge(folder: Path, differences: Sequence[Difference]) -> Verdict:
         # Fewer boxes can only warn.
         (refusals if one.boxes >= ENOUGH_BOXES else warnings).append(text)
     return Verdict(tuple(refusals), tuple(warnings))
+
+
+def measured_model(folder: Path) -> str | None:
+    """The model that a folder's metrics.json is about; None without one. Raises TrainingError when it is no JSON."""
+    path = folder / "metrics.json"
+    if not _has(path):
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path}: {error}", remedy="delete it; `jiejing publish` measures anew") from None
+    return str(found["model"]) if "model" in found else None
 
 
 def _has(path: Path) -> bool:

@@ -216,13 +216,19 @@ def _splits(source: Source, folder: Path) -> tuple[dict[str, str], dict[str, str
     return {row["image"]: row["split"] for row in rows}, groups
 
 
-def write_run_set(pictures: Iterable[Picture], folder: Path, repeats: Mapping[str, int] | None = None) -> Path:
+def write_run_set(
+    pictures: Iterable[Picture],
+    folder: Path,
+    repeats: Mapping[str, int] | None = None,
+    sources: Iterable[Source] = (),
+) -> Path:
     """Links and remapped labels under `folder`; the sources themselves are never written to.
 
     `train.txt` lists the training pictures, `val.txt` the others, whose labels hold no regions. `repeats` says how
     often training pictures of a source, or with a class in them, are listed (the highest counts; default once).
-    Returns the path of `data.json` with counts per source and split.
+    Returns the path of `data.json` with counts per source and split, and what a card has to say about the sources.
     """
+    folder = folder.resolve()
     lists: dict[str, list[str]] = {"train": [], "val": []}
     counts: dict[str, int] = {}
     for kind in ("images", "labels"):
@@ -243,5 +249,10 @@ def write_run_set(pictures: Iterable[Picture], folder: Path, repeats: Mapping[st
     for split, paths in lists.items():
         (folder / f"{split}.txt").write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
     summary = folder / "data.json"
-    summary.write_text(json.dumps({"pictures": counts, "names": list(LABEL_NAMES)}, indent=1), encoding="utf-8")
+    described = [
+        {"name": one.name, "title": one.title, "licence": one.licence, "knows": sorted(one.knows | one.extra_knows)}
+        for one in sources
+    ]
+    content = {"pictures": counts, "names": list(LABEL_NAMES), "sources": described}
+    summary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     return summary
