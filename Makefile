@@ -23,6 +23,7 @@ demo: $(VENV)/base ## the sample patrol through the whole chain, console on http
 
 test: $(VENV)/dev ## the whole test suite
 	$(BIN)/python -m serve.console.build
+	@if command -v npm >/dev/null; then cd tests/tus && npm ci --silent; fi # the other stock upload client
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/dev ## ruff, mypy (strict) and the import contracts

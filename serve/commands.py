@@ -139,7 +139,7 @@ def demo(
         with in_background(app, opened):
             _say(as_json, f"Console on {url}")
             vehicle = Vehicle(url, "demo-vehicle")
-            done = drive(vehicle, passes, _bar(as_json))
+            done = drive(vehicle, passes, progress_bar(as_json))
             failed = any(one.report["state"] == "failed" for one in done)
             _tell(url, done, vehicle.cases(), as_json)
             if not exit_when_done:
@@ -166,7 +166,7 @@ def _say(as_json: bool, text: str) -> None:
     typer.echo(text, err=as_json)
 
 
-def _bar(as_json: bool) -> Any:
+def progress_bar(as_json: bool) -> Any:
     """Progress bars on a terminal; elsewhere one line per step."""
 
     @contextmanager

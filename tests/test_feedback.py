@@ -273,7 +273,7 @@ def server(folder: Path) -> Iterator[str]:
         deadline = time.monotonic() + 180
         while True:
             try:
-                Vehicle(f"http://127.0.0.1:{port}", "v")._ask("GET", "/health/ready")
+                Vehicle(f"http://127.0.0.1:{port}", "v").ask("GET", "/health/ready")
                 break
             except UploadError:
                 assert process.poll() is None, "the server ended"

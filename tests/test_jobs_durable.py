@@ -5,72 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from serve.intake.client import LocalFile, UploadError, Vehicle
+from tests.process_support import PATIENCE_S, free_port, kill, server, spawn
 from tests.serve_support import START, picture, thing
-
-SERVER = """
-import sys
-from pathlib import Path
-import uvicorn
-from serve.app import create_app
-from serve.settings import Settings
-from tests.serve_support import no_path, run_fake
-
-folder, port, works = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "works"
-app = create_app(Settings(data=folder, _env_file=None), works=works, runner=run_fake, path_reader=no_path)
-uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
-"""
-WORKER = """
-import sys, time
-from pathlib import Path
-from serve.app import start_engine
-from serve.settings import Settings
-from tests.serve_support import no_path, run_fake
-
-start_engine(Settings(data=Path(sys.argv[1]), _env_file=None), runner=run_fake, path_reader=no_path)
-time.sleep(600)
-"""
-# How long a machine that is busy with other things may take to start a process or to come to a job.
-PATIENCE_S = 300.0
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def server(folder: Path, port: int, works: str = "works") -> Iterator[subprocess.Popen[bytes]]:
-    """A server process on `folder` that answers."""
-    process = subprocess.Popen([sys.executable, "-c", SERVER, str(folder), str(port), works], cwd=ROOT)
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                Vehicle(f"http://127.0.0.1:{port}", "v")._ask("GET", "/health/ready")
-                break
-            except UploadError:
-                assert process.poll() is None, "the server ended"
-                assert time.monotonic() < deadline, "the server does not answer"
-                time.sleep(0.1)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _patrol(folder: Path, *, pictures: int = 6, sleep_s: float = 0.0) -> list[LocalFile]:
@@ -87,7 +31,7 @@ def _patrol(folder: Path, *, pictures: int = 6, sleep_s: float = 0.0) -> list[Lo
 @pytest.mark.slow
 def test_a_killed_server_finishes_what_it_had_acknowledged(tmp_path: Path) -> None:
     """Killed in the midst of processing, again while it picks the work up, the third start ends it: each case once."""
-    port = _free_port()
+    port = free_port()
     vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1")
     files = _patrol(tmp_path / "pass", sleep_s=0.5)
     data = tmp_path / "data"
@@ -110,7 +54,7 @@ def test_a_killed_server_finishes_what_it_had_acknowledged(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_server_that_is_asked_to_stop_gives_its_work_back(tmp_path: Path) -> None:
     """SIGTERM in the midst of processing ends the process and gives the patrol back; the next start does it."""
-    port = _free_port()
+    port = free_port()
     vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1")
     files = _patrol(tmp_path / "pass", pictures=12, sleep_s=0.3)
     data = tmp_path / "data"
@@ -129,7 +73,7 @@ def test_a_server_that_is_asked_to_stop_gives_its_work_back(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_real_vehicle_sends_two_passes(tmp_path: Path) -> None:
     """Over real HTTP through the durable queue: the second pass joins, progress is told, and all cases are listed."""
-    port = _free_port()
+    port = free_port()
     vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1")
     files = _patrol(tmp_path / "pass")
     told: list[tuple[int, int]] = []
@@ -145,31 +89,28 @@ def test_a_real_vehicle_sends_two_passes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_worker_of_its_own_does_what_a_server_takes_in(tmp_path: Path) -> None:
     """A server that only takes uploads queues them; a worker process on the same data does them, also when killed."""
-    port = _free_port()
+    port = free_port()
     vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1")
     files = _patrol(tmp_path / "pass", sleep_s=0.3)
     data = tmp_path / "data"
-    start = [sys.executable, "-c", WORKER, str(data)]
-    with server(data, port, "takes-in-only"):
+    with server(data, port, "intake"):
         patrol = vehicle.upload(START, files)
         time.sleep(1)
         assert vehicle.report(patrol)["state"] == "queued"
-        worker = subprocess.Popen(start, cwd=ROOT)
+        worker = spawn("worker", {"data": data})
         try:
             _until_processing(vehicle, patrol)
-            worker.kill()
-            worker.wait()
-            worker = subprocess.Popen(start, cwd=ROOT)
+            kill(worker)
+            worker = spawn("worker", {"data": data})
             assert vehicle.wait(patrol)["cases"]["opened"] == 6
         finally:
-            worker.kill()
-            worker.wait()
+            kill(worker)
 
 
 def test_a_server_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     """The vehicle's side names the server and the remedy."""
     with pytest.raises(UploadError, match="cannot be reached"):
-        Vehicle(f"http://127.0.0.1:{_free_port()}", "v1").report("p1")
+        Vehicle(f"http://127.0.0.1:{free_port()}", "v1").report("p1")
     with pytest.raises(UploadError, match="no server"):
         Vehicle("ftp://x", "v1")
 
