@@ -21,10 +21,11 @@ from serve.intake.client import LocalFile, UploadError, Vehicle
 from tests.labelled import scene
 from tests.pictures import jpeg
 from tests.serve_support import START, cases_of, days, picture, running, send, thing
+from training.decided import read_decisions
 from training.errors import DatasetError
 from training.labels.checks import check
 from training.labels.from_server import Judged, Server, import_decisions, labels_of, read_rows, uncovered
-from training.sources import load, read_manifest
+from training.sources import HIDES, load, read_manifest
 from vision.taxonomy import CLASSES
 
 BOX = (100.0, 200.0, 300.0, 400.0)
@@ -41,7 +42,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     with running(tmp_path) as client:
         for number in range(3):
             files = {f"{number}.jpg": picture(thing(at_m=50.0 * number), name=str(number))}
-            send(client, files, started_at=START + days(number))
+            send(client, files, started_at=START - days(3 - number))
         yield client
 
 
@@ -181,16 +182,17 @@ def test_the_uncovered_part_is_the_rest_of_the_picture() -> None:
 
 
 def test_only_what_was_decided_is_known() -> None:
-    """Confirm hides all but its box; reject leaves its group known inside; reclass teaches the new class there."""
+    """Confirm hides all but its box; reject leaves its class known inside; reclass teaches the new class there."""
     confirmed = labels_of([judged("confirm")], (960, 540))
     assert [(x.name, x.xyxy) for x in confirmed] == [("overflow", BOX), ("ignore", (0, 0, 960, 540))]
     rejected = labels_of([judged("reject", present="")], (960, 540))
     hidden_inside = sorted(x.name for x in rejected if x.xyxy == BOX)
-    assert hidden_inside == ["adverts", "private", "structures"]
+    assert hidden_inside == ["adverts", "private", "structures", "unknown_bin", "unknown_garbage"]
     assert all(x.ignore for x in rejected)
     changed = labels_of([judged("reclass", present="stall")], (960, 540))
     assert [x.name for x in changed if not x.ignore] == ["stall"]
-    assert sorted(x.name for x in changed if x.ignore and x.xyxy == BOX) == ["adverts", "private"]
+    hidden = {x.name for x in changed if x.ignore and x.xyxy == BOX}
+    assert frozenset().union(*(HIDES[name] for name in hidden)) == frozenset(CLASSES) - {"overflow", "stall"}
 
 
 def test_the_last_decision_about_a_box_counts() -> None:
@@ -334,7 +336,10 @@ def test_decisions_of_a_running_server_become_a_data_set(tmp_path: Path) -> None
     moved = next(x for x in loaded[pictures[3]].labels if x.name == "overflow")
     assert moved.box == pytest.approx((110 / 960, 210 / 540, 330 / 960, 420 / 540), abs=1e-5)
     rejected = {x.name for x in loaded[pictures[1]].labels}
-    assert rejected == {"ignore", "adverts", "private", "structures"}
+    assert rejected == {"ignore", "adverts", "private", "structures", "unknown_bin", "unknown_garbage"}
+    decisions = {one.picture: one for one in read_decisions(out)}
+    assert [decisions[name].verdict for name in pictures[:4]] == ["confirm", "reject", "reclass", "move"]
+    assert (decisions[pictures[2]].judged_class, decisions[pictures[2]].present) == ("overflow", "stall")
 
 
 def test_a_server_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.pictures import jpeg, street
 from training.errors import DatasetError
 from training.sources import (
     GROUPS,
+    HIDES,
     LABEL_NAMES,
     REGIONS,
     WHOLE,
@@ -50,7 +51,9 @@ def test_region_ids_stand_behind_the_thirteen_classes() -> None:
     """Label ids 0 to 12 are the published classes, 13 hides everything, 14 on hide one group each."""
     assert LABEL_NAMES[: len(CLASSES)] == CLASSES
     assert REGIONS["ignore"] == 13
-    assert sorted(REGIONS.values()) == list(range(13, 13 + len(GROUPS) + 1))
+    assert [REGIONS[name] for name in GROUPS] == [14, 15, 16, 17]
+    assert sorted(REGIONS.values()) == list(range(13, 13 + 1 + len(GROUPS) + len(CLASSES)))
+    assert HIDES["unknown_bin"] == {"bin"}
     assert len(LABEL_NAMES) == max(REGIONS.values()) + 1
 
 

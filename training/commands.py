@@ -222,10 +222,21 @@ def compare(
     b: Annotated[str, typer.Argument(help="The other one.")],
     source: Sources,
     manifests: Manifests = MANIFESTS,
+    decided: Annotated[
+        Path | None, typer.Option(help="Decisions of operators (`dataset import --from-server`): agreement with them.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Hold two models against each other on the same pictures: B minus A, and whether that is more than luck."""
-    for one in _differences(a, b, _validation(source, manifests)):
+    from training.decided import agreements, decided_difference, read_decisions
+    from vision.detector import Detector
+
+    found = _differences(a, b, _validation(source, manifests))
+    if decided is not None:
+        decisions = read_decisions(decided)
+        agreed = [agreements(Detector.load(model), decided, decisions) for model in (a, b)]
+        found.append(decided_difference(decisions, agreed[0], agreed[1]))
+    for one in found:
         if as_json:
             typer.echo(json.dumps(asdict(one)))
             continue

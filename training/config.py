@@ -17,7 +17,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weights: Path = Field(description="start: COCO weights (.safetensors) or a checkpoint of ours (.pt)")
+    weights: Path = Field(description="start: COCO weights (.safetensors), a checkpoint (.pt) or a model folder")
     epochs: int = Field(8, ge=1, description="passes over the training pictures")
     size: int = Field(480, ge=64, multiple_of=32, description="side of the square training input, pixels")
     batch: int = Field(16, ge=1, description="pictures per step")

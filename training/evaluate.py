@@ -24,7 +24,7 @@ from training.metrics import (
     operating_points,
     point_at,
 )
-from training.sources import GROUPS, Label, Picture
+from training.sources import GROUPS, HIDES, Label, Picture
 from vision import boxes
 from vision.detections import Detections
 from vision.taxonomy import CLASSES, STRUCTURES, WASTE
@@ -64,7 +64,7 @@ def true_boxes(labels: Iterable[Label], size_wh: tuple[int, int]) -> Floats:
 def scene_of(picture: Picture, seen: Detections, names: frozenset[str]) -> Scene:
     """One picture for one class, or for a family of classes taken as one."""
     ours = seen.of_classes(names)
-    hidden = {"ignore"} | {group_of(name) for name in names}
+    hidden = {region for region, classes in HIDES.items() if names & classes}
     return Scene(
         ours.boxes_xyxy,
         ours.scores,

@@ -19,10 +19,14 @@ from training.errors import DatasetError
 from vision.taxonomy import ADVERTS, CLASS_IDS, CLASSES, PRIVATE, STRUCTURES, WASTE
 
 GROUPS: dict[str, frozenset[str]] = {"waste": WASTE, "structures": STRUCTURES, "adverts": ADVERTS, "private": PRIVATE}
-# Class ids of regions in label files: 13 hides every class, 14 to 17 those of one group.
-REGIONS: dict[str, int] = {"ignore": len(CLASSES)} | {name: len(CLASSES) + 1 + i for i, name in enumerate(GROUPS)}
+# What each kind of region hides, in the order of its ids in label files (from 13 on): every class, those of one group,
+# or a single one.
+HIDES: dict[str, frozenset[str]] = (
+    {"ignore": frozenset(CLASSES)} | GROUPS | {f"unknown_{name}": frozenset({name}) for name in CLASSES}
+)
+REGIONS: dict[str, int] = {name: len(CLASSES) + i for i, name in enumerate(HIDES)}
 # Names by id for a label file with regions.
-LABEL_NAMES: tuple[str, ...] = (*CLASSES, "ignore", *(f"unknown_{name}" for name in GROUPS))
+LABEL_NAMES: tuple[str, ...] = (*CLASSES, *(f"unknown_{name}" if name in GROUPS else name for name in HIDES))
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 

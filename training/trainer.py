@@ -36,8 +36,9 @@ from ultralytics.utils.torch_utils import unwrap_model
 from training.augment import patrol_camera
 from training.config import TrainConfig
 from training.errors import TrainingError
+from training.folder_weights import load_folded
 from training.masked_loss import MaskedBCE, known_mask, split_regions
-from training.sources import GROUPS, LABEL_NAMES, REGIONS
+from training.sources import HIDES, LABEL_NAMES
 from vision.taxonomy import CLASS_IDS, CLASSES
 
 ARCHITECTURE = "yolo26n"
@@ -45,8 +46,7 @@ COCO_CLASSES = 80
 COCO_PERSON, COCO_CAR = 0, 2
 # What each region hides, by region id - len(CLASSES).
 HIDDEN: tuple[tuple[int, ...], ...] = tuple(
-    tuple(CLASS_IDS[c] for c in CLASSES if name == "ignore" or c in GROUPS[name])
-    for name in sorted(REGIONS, key=REGIONS.__getitem__)
+    tuple(sorted(CLASS_IDS[name] for name in classes)) for classes in HIDES.values()
 )
 
 
@@ -127,6 +127,19 @@ def start_model(weights: Path, pictures: Sequence[Path], size: int) -> Detection
             level[-1] = new
     _describe(source)
     return source
+
+
+def from_folder(folder: Path, pictures: Sequence[Path], size: int) -> DetectionModel:
+    """A published model as a start, with norms to train by (see `unfold_norms`)."""
+    # With the hidden layers of the COCO head, which our models have from their start.
+    model = DetectionModel(f"{ARCHITECTURE}.yaml", nc=COCO_CLASSES, verbose=False).eval()
+    for branch in (model.model[-1].cv3, model.model[-1].one2one_cv3):
+        for level in branch:
+            level[-1] = nn.Conv2d(level[-1].in_channels, len(CLASSES), 1)
+    _describe(model)
+    load_folded(model, folder)
+    unfold_norms(model, torch.stack([_square(path, size) for path in pictures]))
+    return model
 
 
 def _describe(model: DetectionModel) -> None:
@@ -260,14 +273,17 @@ def train(
 
 
 def _start(config: TrainConfig, data: Path) -> DetectionModel:
-    if not config.weights.is_file():
-        raise TrainingError(f"{config.weights}: no start weights", remedy="name a .safetensors or a checkpoint")
+    if not config.weights.exists():
+        raise TrainingError(
+            f"{config.weights}: no start weights", remedy="name a .safetensors, a checkpoint or a model folder"
+        )
     if config.weights.suffix == ".pt":
         return load_checkpoint(config.weights)
     torch.manual_seed(config.seed)
     listed = sorted(set((data / "train.txt").read_text(encoding="utf-8").split("\n")) - {""})
     chosen = random.Random(config.seed).sample(listed, min(64, len(listed)))
-    return start_model(config.weights, [Path(path) for path in chosen], config.size)
+    make = from_folder if config.weights.is_dir() else start_model
+    return make(config.weights, [Path(path) for path in chosen], config.size)
 
 
 def load_checkpoint(path: Path) -> DetectionModel:

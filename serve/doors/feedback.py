@@ -33,7 +33,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class Feedback(BaseModel):
     """A decision about boxes in evidence pictures: those of a case or a sighting, in all its pictures or in one.
 
-    `confirm`: the thing is there. `reject`: neither it nor anything of its group (waste, structures, adverts) is there.
+    `confirm`: the thing is there. `reject`: no thing of that class is there; of other classes it says nothing.
     `reclass`: a thing of another class is there. `move`: it is there, but the box belongs elsewhere.
     """
 

@@ -1,8 +1,8 @@
 """Decisions of operators become a data set: what they confirmed, corrected and rejected on evidence pictures.
 
-Only what was decided is known. A confirmed, corrected or moved box is a thing; where an alarm was rejected, its group
-of classes is absent; all the rest of the picture is unknown, hidden persons and vehicles included, and stands as
-regions that training's loss leaves out.
+Only what was decided is known. A confirmed, corrected or moved box is a thing; where an alarm was rejected, a thing of
+its class is absent, and nothing is said about other classes: who rejects "overflow" may well look at a bin. The rest of
+the picture is unknown, hidden persons and vehicles included, and stands as regions that training's loss leaves out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from training.decided import DECISIONS, Decision, decisions_text
 from training.errors import DatasetError
 from training.labels.album import Album
 from training.labels.classes import IGNORE
@@ -142,9 +143,9 @@ def _corners(value: Sequence[float]) -> Xyxy:
 def labels_of(decisions: Sequence[Judged], size_wh: tuple[int, int]) -> tuple[LabelledBox, ...]:
     """The boxes and regions of one picture.
 
-    Positives are boxes; the groups whose absence was decided are known inside the judged box only: everywhere else
-    `ignore` hides all classes, and inside it each other group is hidden by a region of its own. After a reclass the
-    groups of both classes are known inside the box, so that the wrong class is unlearnt there.
+    Positives are boxes; a class whose absence was decided is known inside the judged box only: everywhere else `ignore`
+    hides all classes, and inside it regions hide all others. After a reclass both classes are known inside the box, so
+    that the wrong one is unlearnt there.
     """
     known: dict[Xyxy, set[str]] = defaultdict(set)
     boxes: list[LabelledBox] = []
@@ -152,12 +153,18 @@ def labels_of(decisions: Sequence[Judged], size_wh: tuple[int, int]) -> tuple[La
         if one.present:
             boxes.append(LabelledBox(one.present, one.box, where=f"decision {one.cursor}"))
         if one.verdict in ("reject", "reclass"):
-            groups = {group for group, names in GROUPS.items() if {one.judged_class, one.present} & names}
-            known[_clip(one.judged_box, size_wh)] |= groups
+            known[_clip(one.judged_box, size_wh)] |= {one.judged_class, one.present} - {""}
     regions = [LabelledBox(IGNORE, tile, ignore=True) for tile in uncovered(list(known), size_wh)]
-    for box, groups in known.items():
-        regions += [LabelledBox(group, box, ignore=True) for group in GROUPS if group not in groups]
+    for box, classes in known.items():
+        regions += [LabelledBox(name, box, ignore=True) for name in _hiding(frozenset(CLASSES) - classes)]
     return (*boxes, *regions)
+
+
+def _hiding(classes: frozenset[str]) -> list[str]:
+    """The fewest regions that hide these classes: whole groups where they can, single classes for the rest."""
+    groups = [group for group, members in GROUPS.items() if members <= classes]
+    rest = classes.difference(*(GROUPS[group] for group in groups))
+    return [*groups, *(f"unknown_{name}" for name in CLASSES if name in rest)]
 
 
 def _clip(box: Xyxy, size_wh: tuple[int, int]) -> Xyxy:
@@ -225,6 +232,7 @@ def import_decisions(
         class_map={},
         copy=True,
         faults=faults,
+        documents={DECISIONS: decisions_text(_kept(one) for one in decisions if one.picture in album_paths)},
         more={
             "care": "only the decided boxes are known, regions hide the rest: for training, not for measuring",
             "feedback": {
@@ -234,6 +242,11 @@ def import_decisions(
             },
         },
     )
+
+
+def _kept(one: Judged) -> Decision:
+    """What the data set remembers of a decision; pictures are stored under their id."""
+    return Decision(f"{one.picture}.jpg", one.verdict, one.judged_class, one.judged_box, one.present, one.box)
 
 
 def _fetch(server: Server, picture: str, judged: Sequence[Judged], downloads: Path) -> LabelFault | None:

@@ -96,12 +96,14 @@ def write_dataset(
     copy: bool,
     faults: Iterable[LabelFault] = (),
     more: Mapping[str, Any] | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> Imported:
     """A data set folder: images (links, or copies), labels, regions.json, split.csv where the source is divided,
     checksums.sha256, report.json and manifest.toml, which comes last.
 
     The manifest knows a group of classes when some picture does; in the others a region hides that group. `more`:
-    further tables of the manifest. Raises DatasetError when the folder holds anything, or no picture is left.
+    further tables of the manifest; `documents`: further text files by name. Raises DatasetError when the folder
+    holds anything, or no picture is left.
     """
     if folder.exists() and any(folder.iterdir()):
         raise DatasetError(f"{folder}: not empty", remedy="name a new folder, or delete that one")
@@ -118,6 +120,9 @@ def write_dataset(
     if extra:
         files.append(folder / REGION_FILE)
         files[-1].write_text(json.dumps(extra, indent=0) + "\n", encoding="utf-8")
+    for document, text in (documents or {}).items():
+        files.append(folder / document)
+        files[-1].write_text(text, encoding="utf-8")
     if divided := any(picture.split or picture.group for picture in placed):
         files.append(folder / SPLIT_FILE)
         splits = [picture.split or "train" for picture in placed]
