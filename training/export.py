@@ -16,10 +16,12 @@ import numpy.typing as npt
 
 from training.errors import TrainingError
 from vision import boxes
+from vision.suppression import suppress
 from vision.taxonomy import CLASSES
 
 LICENCE = "AGPL-3.0-or-later"
 PAD = 114
+NMS_IOU = 0.7
 # A detection of the trainer counts as kept when the export has one of its class with this overlap and a near score.
 SAME_IOU, SAME_SCORE, SURE = 0.85, 0.15, 0.3
 
@@ -112,11 +114,16 @@ def halve_onnx(path: Path) -> None:
 
 
 def run_network(network: Any, inputs: Iterable[Input]) -> list[npt.NDArray[np.float64]]:
-    """Rows (n, 6) for each input, computed in float32 where the network is not INT8."""
+    """Rows (n, 6) for each input, suppressed as in the server; computed in float32 where the network is not INT8."""
     import openvino as ov
 
     compiled = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return [np.asarray(compiled(one)[0][0], dtype=np.float64) for one in inputs]
+    return [rows(compiled(one)[0][0]) for one in inputs]
+
+
+def rows(dense: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """What survives suppression in one output (4 + classes, places), down to half the score that counts as sure."""
+    return suppress(dense, SURE / 2, NMS_IOU, 300)
 
 
 def sha256(path: Path) -> str:
@@ -141,6 +148,9 @@ def model_toml(
         "mean = [0.0, 0.0, 0.0]",
         "scale = [255.0, 255.0, 255.0]  # pixel = (value - mean) / scale, RGB",
         f"pad = {PAD}",
+        "",
+        "[output]",
+        f"nms_iou = {NMS_IOU}  # dense output: above this overlap the weaker of two boxes of one class goes",
         "",
     ]
     for kind, fields in weights.items():
@@ -220,7 +230,7 @@ def run_module(module: Any, inputs: Iterable[Input]) -> list[npt.NDArray[np.floa
     import torch
 
     with torch.inference_mode():
-        return [module(torch.from_numpy(one))[0].numpy().astype(np.float64) for one in inputs]
+        return [rows(module(torch.from_numpy(one))[0].numpy()) for one in inputs]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -300,10 +300,13 @@ def load_checkpoint(path: Path) -> DetectionModel:
 
 
 def export_module(checkpoint: Path) -> nn.Module:
-    """The averaged model for export: one-to-one head, norms folded; (1, 3, h, w) in, (1, 300, 6) out."""
+    """The averaged model for export, norms folded; (1, 3, h, w) in, (1, 4 + classes, places) out: corners, then scores.
+
+    The one-to-many head with suppression ships: it finds more than the one-to-one head (docs/experiments.md).
+    """
     model = load_checkpoint(checkpoint).eval()
     head = model.model[-1]
-    head.end2end = True
+    head.end2end, head.xyxy = False, True
     model.fuse(verbose=False)
     head.export, head.dynamic, head.format = True, True, "openvino"
     for parameter in model.parameters():

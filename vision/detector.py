@@ -1,7 +1,8 @@
 """The detector: upright pixels in, `Detections` in full-resolution pixels out. OpenVINO on the CPU; no torch.
 
-The network's own one-to-one head needs no suppression step: its output (1, n, 6) holds x_min, y_min, x_max, y_max,
-score and class id in input pixels, best first.
+A network's output is either dense, (1, 4 + classes, places) with corner boxes in input pixels and a score per class,
+and suppressed here (`nms_iou` in model.toml); or (1, n, 6): x_min, y_min, x_max, y_max, score and class id, best first,
+from a one-to-one head that needs no suppression.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from vision.errors import ModelError
 from vision.media import Picture, Rgb, decode, picture_header, read_bytes
 from vision.model import Model, load_model
 from vision.shipped import model_folder
+from vision.suppression import suppress
 
 MAX_DETECTIONS = 300
 
@@ -169,7 +171,12 @@ class Detector:
         letterbox = Letterbox.fit(size_wh, input_wh)
         placed = letterbox.place(pixels, self.model.pad)
         request = self._request(input_wh)
-        rows = np.asarray(request.infer([placed[None]])[0], dtype=np.float64)[0, :MAX_DETECTIONS]
+        output = np.asarray(request.infer([placed[None]])[0])[0]
+        if self.model.nms_iou is None:
+            rows = np.asarray(output[:MAX_DETECTIONS], dtype=np.float64)
+        else:
+            least = np.array(self.model.thresholds) if min_score is None else min_score
+            rows = suppress(output, least, self.model.nms_iou, MAX_DETECTIONS)
         return self._detections(rows, letterbox, size_wh, min_score)
 
     def _detections(

@@ -19,7 +19,8 @@ class Model:
     """A checked model folder.
 
     `input_sizes`: (width, height) in pixels, multiples of 32, of the static engines; `mean`, `scale` per RGB channel:
-    network input = (value - mean) / scale; `thresholds` (one per class, in `classes` order): least score that is shown.
+    network input = (value - mean) / scale; `thresholds` (one per class, in `classes` order): least score that is shown;
+    `nms_iou`: above which overlap the weaker of two boxes of one class goes, None when the output needs no suppression.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Model:
     xml: Path
     bin: Path
     thresholds: tuple[float, ...]
+    nms_iou: float | None = None
 
 
 def load_model(folder: Path) -> Model:
@@ -64,6 +66,9 @@ def _checked(folder: Path, fields: dict[str, Any]) -> Model:
     unknown = set(thresholds) - set(classes)
     if unknown:
         raise ValueError(f"thresholds for unknown classes {sorted(unknown)}")
+    nms_iou = fields.get("output", {}).get("nms_iou")
+    if nms_iou is not None and not 0 < float(nms_iou) < 1:
+        raise ValueError(f"nms_iou must lie between 0 and 1, got {nms_iou}")
     return Model(
         id=str(fields["id"]),
         folder=folder,
@@ -75,6 +80,7 @@ def _checked(folder: Path, fields: dict[str, Any]) -> Model:
         xml=_verified(folder, str(weights["xml"]), str(weights["xml_sha256"])),
         bin=_verified(folder, str(weights["bin"]), str(weights["bin_sha256"])),
         thresholds=tuple(float(thresholds.get(name, CLASS_DEFAULT_THRESHOLD)) for name in classes),
+        nms_iou=None if nms_iou is None else float(nms_iou),
     )
 
 
