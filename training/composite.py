@@ -17,7 +17,7 @@ import numpy as np
 from training.clutter import blend, scatter
 from training.ground import FloatImage, View, draw_street, f32
 from training.pieces import Image, Piece
-from training.sources import Box, Label, Picture
+from training.sources import REGIONS, Box, Label, Picture
 
 SMALLEST_PX = 7.0  # below that a piece is neither learned nor punished
 FARTHEST_M = 28.0
@@ -145,7 +145,13 @@ def spots(rng: np.random.Generator, view: View, nearness: FloatImage, count: int
 
 
 def litter(
-    rng: np.random.Generator, view: View, bgr: FloatImage, pieces: Sequence[Piece], where: FloatImage, count: int
+    rng: np.random.Generator,
+    view: View,
+    bgr: FloatImage,
+    pieces: Sequence[Piece],
+    where: FloatImage,
+    count: int,
+    smallest_px: float = SMALLEST_PX,
 ) -> list[Label]:
     """Lay `count` pieces where `where` (h, w) is above zero; the labels of those that show."""
     labels = []
@@ -158,13 +164,13 @@ def litter(
             continue
         box = lay(rng, view, bgr, piece, at, float(rng.uniform(low, high)))
         if box is not None:
-            labels.append(_label(box, view.size))
+            labels.append(_label(box, view.size, smallest_px))
     return labels
 
 
-def _label(box: Box, size: int) -> Label:
+def _label(box: Box, size: int, smallest_px: float) -> Label:
     x0, y0, x1, y1 = box
-    if max(x1 - x0, y1 - y0) >= SMALLEST_PX:
+    if max(x1 - x0, y1 - y0) >= smallest_px:
         return Label("garbage", (x0 / size, y0 / size, x1 / size, y1 / size))
     grown = (max(x0 - 4, 0), max(y0 - 4, 0), min(x1 + 4, size), min(y1 + 4, size))
     return Label("ignore", (grown[0] / size, grown[1] / size, grown[2] / size, grown[3] / size))
@@ -227,14 +233,24 @@ def _stand(rng: np.random.Generator, bgr: FloatImage, backdrop: Image, row: int)
     ]
 
 
-def on_picture(rng: np.random.Generator, pieces: Sequence[Piece], picture: Image, base: Picture) -> Composite | None:
-    """Litter on the open ground of a real street picture; None where no open ground was found.
+def on_picture(
+    rng: np.random.Generator,
+    pieces: Sequence[Piece],
+    picture: Image,
+    base: Picture,
+    *,
+    focal: tuple[float, float] = (0.5, 1.0),
+    ground_from: float = 0.55,
+    smallest_px: float = SMALLEST_PX,
+) -> Composite | None:
+    """Litter on the open ground of a square real street picture; None where no open ground was found.
 
-    The ground is guessed: below the middle, outside every labelled box, and smooth.
+    The ground is guessed: below `ground_from` of the height, outside every labelled box, and smooth. `focal`: range of
+    the focal length as a share of the picture's side.
     """
     size = picture.shape[0]
     view = View(
-        focal=float(rng.uniform(0.5, 1.0)) * size,
+        focal=float(rng.uniform(*focal)) * size,
         height_m=float(rng.uniform(1.3, 1.9)),
         horizon=float(rng.uniform(0.28, 0.45)) * size,
         centre=size / 2,
@@ -244,24 +260,57 @@ def on_picture(rng: np.random.Generator, pieces: Sequence[Piece], picture: Image
     mean = cv2.boxFilter(grey, -1, (25, 25))
     spread = np.sqrt(np.maximum(cv2.boxFilter(grey * grey, -1, (25, 25)) - mean * mean, 0))
     where = ((spread < 16) & (mean > 35) & (mean < 225)).astype(np.float32)
-    where[: int(max(0.55 * size, view.horizon + 0.1 * size))] = 0
+    where[: int(max(ground_from * size, view.horizon + 0.1 * size))] = 0
     for label in base.labels:
         x0, y0, x1, y1 = (round(value * size) for value in label.box)
         where[max(y0 - 12, 0) : y1 + 12, max(x0 - 12, 0) : x1 + 12] = 0
     where = cv2.erode(where, np.ones((15, 15), np.uint8))
-    if where.mean() < 0.03:
+    if where.mean() < 0.02:
         return None
     bgr = picture.astype(np.float32)
-    labels = litter(rng, view, bgr, pieces, where, int(np.clip(rng.geometric(0.25), 1, 10)))
+    count = int(np.clip(rng.geometric(0.25), 1, 10))
+    labels = litter(rng, view, bgr, pieces, where, count, smallest_px)
     done = np.clip(cv2.GaussianBlur(bgr, (0, 0), 0.5), 0, 255).astype(np.uint8)
     return Composite(done, base.labels + tuple(labels), base.unknown)
 
 
-def window(rng: np.random.Generator, made: Composite, side: int) -> Composite:
-    """A square window of `side` pixels, about one of the pieces where there is any: their pixels stay as they are.
+def window_of(
+    labels: Sequence[Label], size_wh: tuple[int, int], left_top_side: tuple[int, int, int]
+) -> tuple[Label, ...]:
+    """The labels of a picture of `size_wh` pixels in a square window of it, in fractions of the window.
 
     Boxes are cut at the edge; what shows less than half of itself is neither learned nor punished.
     """
+    (width, height), (left, top, side) = size_wh, left_top_side
+    found = []
+    for label in labels:
+        x0, x1 = (value * width - left for value in label.box[0::2])
+        y0, y1 = (value * height - top for value in label.box[1::2])
+        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(side)), min(y1, float(side)))
+        if cut[2] - cut[0] < 1 or cut[3] - cut[1] < 1:
+            continue
+        share = (cut[2] - cut[0]) * (cut[3] - cut[1]) / max((x1 - x0) * (y1 - y0), 1e-9)
+        name = label.name if share >= 0.5 or label.name in REGIONS else "ignore"
+        found.append(Label(name, (cut[0] / side, cut[1] / side, cut[2] / side, cut[3] / side)))
+    return tuple(found)
+
+
+def on_facade(rng: np.random.Generator, pieces: Sequence[Piece], picture: Image, base: Picture) -> Composite | None:
+    """Litter before a facade seen from the street: a square of the picture's height, a vehicle's focal length (0.6 to
+    0.8 of the width); smaller pieces count than elsewhere, because such a picture is enlarged to the patrol's input."""
+    height, width = picture.shape[:2]
+    if width < height:
+        return None
+    left = int(rng.integers(0, width - height + 1))
+    square = np.ascontiguousarray(picture[:, left : left + height])
+    cut = window_of(base.labels, (width, height), (left, 0, height))
+    part = Picture(base.path, base.source, base.split, cut, base.unknown, base.group)
+    ratio = width / height
+    return on_picture(rng, pieces, square, part, focal=(0.6 * ratio, 0.8 * ratio), ground_from=0.84, smallest_px=4.5)
+
+
+def window(rng: np.random.Generator, made: Composite, side: int) -> Composite:
+    """A square window of `side` pixels, about one of the pieces where there is any: their pixels stay as they are."""
     height, width = made.bgr.shape[:2]
     litter_boxes = [label.box for label in made.labels if label.name == "garbage"]
     x, y = rng.uniform(0, width), rng.uniform(0.4 * height, height)
@@ -270,18 +319,9 @@ def window(rng: np.random.Generator, made: Composite, side: int) -> Composite:
         x, y = (x0 + x1) / 2 * width, (y0 + y1) / 2 * height
     left = int(np.clip(x - rng.uniform(0.15, 0.85) * side, 0, width - side))
     top = int(np.clip(y - rng.uniform(0.15, 0.85) * side, 0, height - side))
-    labels = []
-    for label in made.labels:
-        x0, x1 = (value * width - left for value in label.box[0::2])
-        y0, y1 = (value * height - top for value in label.box[1::2])
-        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(side)), min(y1, float(side)))
-        if cut[2] - cut[0] < 1 or cut[3] - cut[1] < 1:
-            continue
-        share = (cut[2] - cut[0]) * (cut[3] - cut[1]) / max((x1 - x0) * (y1 - y0), 1e-9)
-        name = label.name if share >= 0.5 else "ignore"
-        labels.append(Label(name, (cut[0] / side, cut[1] / side, cut[2] / side, cut[3] / side)))
+    labels = window_of(made.labels, (width, height), (left, top, side))
     part = np.ascontiguousarray(made.bgr[top : top + side, left : left + side])
-    return Composite(part, tuple(labels), made.unknown)
+    return Composite(part, labels, made.unknown)
 
 
 def make_all(
