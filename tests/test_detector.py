@@ -51,6 +51,15 @@ def test_the_input_that_wastes_least_is_chosen() -> None:
     assert choose_input((1920, 1080), sizes) == (1280, 736)
 
 
+def test_a_small_picture_is_not_blown_up() -> None:
+    """Of two inputs of one shape a small picture takes the one near its own size, a large one the larger."""
+    sizes = ((832, 480), (1280, 736))
+    assert choose_input((800, 450), sizes) == (832, 480)
+    assert choose_input((320, 180), sizes) == (832, 480)
+    assert choose_input((1280, 720), sizes) == (1280, 736)
+    assert choose_input((3840, 2160), sizes) == (1280, 736)
+
+
 def copy_of_model(folder: Path) -> Path:
     return Path(shutil.copytree(model_folder(), folder / "model"))
 

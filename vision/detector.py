@@ -64,14 +64,16 @@ class Letterbox:
 
 
 def choose_input(picture_wh: tuple[int, int], sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
-    """The input size that shows the picture largest for the least padding: the highest share of used pixels wins, then
-    the larger input."""
+    """The input size for a picture: least padding first; among inputs of one shape the largest that enlarges it by no
+    more than a tenth (more pixels than the picture has cost time and show things at sizes never learnt)."""
 
-    def used(size: tuple[int, int]) -> float:
+    def worth(size: tuple[int, int]) -> tuple[float, bool, int]:
         inner = Letterbox.fit(picture_wh, size).inner_wh
-        return inner[0] * inner[1] / (size[0] * size[1])
+        area = size[0] * size[1]
+        enlarged = inner[0] > 1.1 * picture_wh[0]
+        return round(inner[0] * inner[1] / area, 1), not enlarged, -area if enlarged else area
 
-    return max(sizes, key=lambda size: (round(used(size), 1), size[0] * size[1]))
+    return max(sizes, key=worth)
 
 
 class Detector:
