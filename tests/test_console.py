@@ -179,6 +179,27 @@ def test_filters_narrow_list_and_map(page: Page) -> None:
 @pytest.mark.slow
 @needs_build
 @needs_browser
+def test_an_operator_decides_in_the_panel(page: Page) -> None:
+    """A false alarm, then another class: each is kept, listed with its newest first, and exported for training."""
+    page.click(".item:has-text('暴露垃圾')")
+    panel = page.locator("#panel")
+    panel.locator("[data-verdict=reject]").click()
+    expect(panel.locator(".decide li")).to_have_count(1)
+    expect(panel.locator(".decide li").first).to_contain_text("False alarm")
+    panel.locator("[data-reclass]").select_option("overflow")
+    expect(panel.locator(".decide li")).to_have_count(2)
+    expect(panel.locator(".decide li").first).to_contain_text("Overflow")
+    rows = [json.loads(line) for line in page.request.get(page.url.split("#")[0] + "v1/feedback").text().splitlines()]
+    case = page.locator(".item.open").get_attribute("data-case")
+    assert {row["case"] for row in rows} == {case}
+    assert [row["verdict"] for row in rows] == ["reject", "reject", "reclass", "reclass"]
+    assert {row["by"] for row in rows} == {"local"}
+    page.keyboard.press("Escape")
+
+
+@pytest.mark.slow
+@needs_build
+@needs_browser
 def test_patrols_say_why_there_is_no_case(page: Page) -> None:
     """The list of patrols with their counts; a patrol's report with the sightings that opened no case, and why."""
     page.click("[data-tab=patrols]")
@@ -249,6 +270,21 @@ def test_pages_of_another_jurisdiction_are_not_found(tmp_path: Path) -> None:
         assert client.get(f"/console/patrols/{patrol}").status_code == 404
         assert "没有符合条件的案件" in client.get("/console/cases").text
         assert client.get("/console/tracks.geojson").json()["features"] == []
+
+
+def test_decisions_stand_in_the_panel(tmp_path: Path) -> None:
+    """The panel offers every other class that may be shown, and lists who decided what; names are never markup."""
+    with running(tmp_path) as client:
+        send(client, {"a.jpg": picture(thing())})
+        case = client.get("/v1/cases").json()["features"][0]["id"]
+        before = client.get(f"/console/cases/{case}").text
+        assert before.count("<option") == 11  # ten other classes and the empty choice; no person, no vehicle
+        assert 'value="person"' not in before
+        said = {"verdict": "reclass", "class": "bin", "case": case, "by": "<i>li</i>"}
+        assert client.post("/v1/feedback", json=said).status_code == 201
+        after = client.get(f"/console/cases/{case}").text
+    assert "&lt;i&gt;li" in after
+    assert "Is rather" in after
 
 
 def test_what_a_vehicle_sends_is_never_markup(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from serve.doors.guard import COOKIE, KNOWN, LOGIN, OPEN, needs
 from serve.doors.identity import SESSION_SECONDS, Identity
 from serve.doors.patrols import PatrolId
 from serve.errors import UnauthorizedError
-from serve.store import cases, patrols, results
+from serve.store import cases, feedback, patrols, results
+from vision.taxonomy import CLASSES, PRIVATE
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,6 +45,7 @@ _templates.env.globals |= {
     "stage_names": {stage.value: name for stage, name in STAGE_NAMES.items()},
     "states": wording.STATES,
     "event_names": wording.EVENTS,
+    "verdicts": wording.VERDICTS,
 }
 
 
@@ -115,9 +117,14 @@ def case_panel(request: Request, case_id: CaseId, here: Here) -> HTMLResponse:
         row = cases.get(desk, case_id)
         log = cases.log_of(desk, case_id)
         pictures = results.evidence_of_cases(desk, [case_id]).get(case_id, [])
+        decisions = feedback.of_case(desk, case_id)
     return _render(
         request,
         "_case.html",
+        decisions=decisions,
+        decides=bool(pictures) and Scope.FEEDBACK_WRITE in here.caller.scopes,
+        others=[name for name in CLASSES if name != row.class_name and name not in PRIVATE],
+        by=here.caller.name,
         row=row,
         matter=here.matters.of(row.class_name),
         standard=here.matters.standard,

@@ -54,6 +54,12 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     "look_withdrawn": ("撤回查看", "Look withdrawn"),
     "voided": ("作废", "Voided"),
 }
+VERDICTS: Mapping[str, tuple[str, str]] = {
+    "confirm": ("属实", "Confirmed"),
+    "reject": ("误报", "False alarm"),
+    "reclass": ("改为", "Is rather"),
+    "move": ("移框", "Box moved"),
+}
 
 
 def class_name(name: str) -> tuple[str, str]:

@@ -119,6 +119,24 @@ def record(desk: Desk, decision: Decision, boxes: Sequence[dict[str, Any]]) -> l
     return _rows(desk, feedback.c.decision_id == decision.id)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One decision as the console lists it, without its boxes."""
+
+    verdict: str
+    new_class: str | None
+    actor: str
+    decided_at: datetime
+
+
+def of_case(desk: Desk, case_id: str) -> list[Said]:
+    """What was decided about a case or its sightings, the latest first."""
+    decisions = {row["decision_id"]: row for row in _rows(desk, feedback.c.case_id == case_id)}
+    return [
+        Said(row["verdict"], row["new_class"], row["actor"], row["decided_at"]) for row in reversed(decisions.values())
+    ]
+
+
 def export(desk: Desk, since: datetime | None, after: int, limit: int) -> tuple[list[dict[str, Any]], bool]:
     """Rows recorded at or after `since` whose id is above `after`, in their order, and whether there are more."""
     wanted = [feedback.c.id > after]

@@ -148,6 +148,26 @@ function localise(root) {
   }
 }
 
+// What an operator says about the open case; the server keeps it and hands it to training.
+async function decide(section, verdict, name) {
+  const controls = section.querySelectorAll("button, select");
+  for (const control of controls) control.disabled = true;
+  const said = { verdict, case: section.dataset.decide, by: section.dataset.by, ...(name ? { class: name } : {}) };
+  let reason;
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("/v1/feedback", { method: "POST", headers, body: JSON.stringify(said) });
+    if (answer.ok) return openCase(section.dataset.decide);
+    reason = (await answer.json()).detail;
+  } catch (error) {
+    reason = String(error);
+  }
+  const refused = section.querySelector("[data-refused]");
+  refused.textContent = reason;
+  refused.hidden = false;
+  for (const control of controls) control.disabled = false;
+}
+
 document.addEventListener("click", async (event) => {
   const found = (name) => event.target.closest(`[data-${name}]`);
   if (found("close")) close();
@@ -156,6 +176,7 @@ document.addEventListener("click", async (event) => {
     for (const shot of panel.querySelectorAll(".shot")) shot.hidden = shot.id !== button.dataset.shot;
     for (const other of panel.querySelectorAll("[data-shot]")) other.setAttribute("aria-pressed", String(other === button));
   } else if (found("case")) openCase(found("case").dataset.case);
+  else if (found("verdict")) decide(found("decide"), found("verdict").dataset.verdict);
   else if (found("place")) spot(found("place").dataset.place.split(",").map(Number));
   else if (found("reprocess")) {
     const id = found("reprocess").dataset.reprocess;
@@ -168,6 +189,10 @@ document.addEventListener("click", async (event) => {
     for (const pane of document.querySelectorAll("[data-pane]")) pane.hidden = pane.dataset.pane !== found("tab").dataset.tab;
     if (found("tab").dataset.tab === "patrols") window.htmx.trigger("#patrol-list", "refresh");
   }
+});
+document.addEventListener("change", (event) => {
+  const choice = event.target.closest("[data-reclass]");
+  if (choice?.value) decide(choice.closest("[data-decide]"), "reclass", choice.value);
 });
 document.addEventListener("keydown", (event) => event.key === "Escape" && close());
 new MutationObserver(() => {
