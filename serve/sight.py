@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vision.detections import Detections
-    from vision.detector import Detector
     from vision.pipeline import PatrolResult
+    from vision.workers import Workers
 
 # A track of days has a fix a second; a line on the map needs a point every few metres.
 _PATH_POINTS = 2000
@@ -23,21 +23,27 @@ class Sight:
     def __init__(self, model: str | None) -> None:
         self._model = model
         self._lock = threading.Lock()
-        self._loaded: Detector | None = None
+        self._loaded: Workers | None = None
 
     @property
-    def detector(self) -> Detector:
-        """The loaded detector. Raises ModelError when the model cannot be used."""
-        from vision.detector import Detector
+    def workers(self) -> Workers:
+        """What looks at frames, in a process of its own. Raises ModelError when the model cannot be used."""
+        from vision.workers import Workers
 
         with self._lock:
             if self._loaded is None:
-                self._loaded = Detector.load(self._model)
+                self._loaded = Workers(self._model)
             return self._loaded
 
     def detect(self, data: bytes) -> Detections:
         """Find things in an encoded picture. Raises MediaError when it cannot be decoded."""
-        return self.detector.detect_bytes(data)
+        from vision.errors import Fault, MediaError
+        from vision.workers import Job
+
+        answer = self.workers.look(Job("picture", data=data)).result()
+        if isinstance(answer, Fault):
+            raise MediaError(answer.reason, remedy=answer.remedy)
+        return answer.detections
 
     def run_patrol(
         self,
@@ -52,7 +58,7 @@ class Sight:
         from vision.pipeline import run_patrol
 
         return run_patrol(
-            media, track=track, camera=camera, track_start=track_start, detector=self.detector, progress=progress
+            media, track=track, camera=camera, track_start=track_start, workers=self.workers, progress=progress
         )
 
 

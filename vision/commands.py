@@ -95,22 +95,23 @@ def detect(
     if format_ is Format.yolo and output is None:
         raise UsageError("--format yolo writes one text file per picture", remedy="name a folder with -o DIR")
     from vision.batch import detect_files
-    from vision.detector import Detector
     from vision.media import find_media
     from vision.results import ListWriter, adder, image_ids, yolo_lines
+    from vision.workers import Workers
 
     files = find_media(paths)
     if not files:
         raise UsageError("no JPEG or PNG pictures there", remedy="give pictures, or folders that hold some")
     ids = {} if format_ is Format.json else image_ids(files, paths, id_by)
-    detector = Detector.load(model, threads=threads, input_wh=size_option(input_size))
+    workers = Workers(model, threads=threads, input_wh=size_option(input_size))
+    workers.start()
     faults: list[Fault] = []
     found = 0
 
     def outcomes() -> Iterator[tuple[Path, Detections | Fault]]:
         nonlocal found
         with progress_bar("detect", json_) as progress:
-            for done, (file, outcome) in enumerate(detect_files(files, detector, min_score, draw), start=1):
+            for done, (file, outcome) in enumerate(detect_files(files, workers, min_score, draw), start=1):
                 progress(done, len(files))
                 if isinstance(outcome, Fault):
                     faults.append(outcome)
@@ -131,10 +132,11 @@ def detect(
             add = adder(format_, writer, ids)
             for file, outcome in outcomes():
                 add(file, outcome)
+    workers.close()
     processed = len(files) - len(faults)
     summary = {"pictures": len(files), "processed": processed, "failed": len(faults), "detections": found}
     _summarise(
-        {**summary, "model": detector.model.id, "faults": [_fault(f) for f in faults]}, json_, to_stdout=bool(output)
+        {**summary, "model": workers.model.id, "faults": [_fault(f) for f in faults]}, json_, to_stdout=bool(output)
     )
     raise typer.Exit(exit_code(processed, len(faults), strict))
 
@@ -156,20 +158,19 @@ def patrol(
     strict: Strict = False,
 ) -> None:
     """Turn one patrol into located things: pictures or video and a track in, GeoJSON and a report out."""
-    from vision.detector import Detector
     from vision.draw import draw_evidence
     from vision.locate_files import feature, instant
     from vision.pipeline import run_patrol
+    from vision.workers import Workers
 
-    detector = Detector.load(model, threads=threads)
-    with progress_bar("patrol", json_) as progress:
+    with progress_bar("patrol", json_) as progress, Workers(model, threads=threads) as workers:
         result = run_patrol(
             media,
             track=track,
             camera=camera,
             clock_offset_s=clock_offset,
             track_start=instant(start),
-            detector=detector,
+            workers=workers,
             progress=progress,
         )
     collection = {"type": "FeatureCollection", "features": [feature(sighting) for sighting in result.sightings]}

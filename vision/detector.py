@@ -19,7 +19,7 @@ from vision import boxes
 from vision.detections import Detections
 from vision.errors import ModelError
 from vision.media import Picture, Rgb, decode, picture_header, read_bytes
-from vision.model import Model, load_model
+from vision.model import Model, check_input, load_model
 from vision.shipped import model_folder
 from vision.suppression import suppress
 
@@ -103,8 +103,7 @@ class Detector:
         `threads`: how many threads will call at once, each served by one core; `input_wh` (width, height) overrides the
         model's own input sizes. Raises ModelError when the folder is unknown, incomplete or fails its hashes.
         """
-        if input_wh and any(side < 32 or side % 32 for side in input_wh):
-            raise ModelError(f"input size {input_wh[0]}×{input_wh[1]}", remedy="give multiples of 32, such as 640x640")
+        check_input(input_wh)
         return cls(load_model(model_folder(folder)), threads=threads, input_wh=input_wh)
 
     def _engine(self, input_wh: tuple[int, int]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,15 +98,19 @@ def _picture_frame(path: Path, roots: list[Path]) -> Frame:
     )
 
 
-def of_video(path: Path, every_s: float) -> Iterator[Frame]:
-    """The frames of a video at least `every_s` apart, decoded. Raises MediaError as `media.video_frames` does."""
+def of_video(
+    path: Path, every_s: float, fit: Callable[[tuple[int, int]], tuple[int, int]] | None = None
+) -> Iterator[Frame]:
+    """The frames of a video about `every_s` apart, decoded, at the size that `fit` gives for the video's.
+
+    Raises MediaError as `media.video_frames` does.
+    """
     video = read_video(path)
-    for frame in video_frames(path, every_s):
-        height, width = frame.pixels.shape[:2]
+    for frame in video_frames(path, every_s, fit):
         yield Frame(
             name=f"{path.name}@{frame.time_s:.3f}s",
             path=path,
-            size_wh=(width, height),
+            size_wh=frame.size_wh,
             taken_at=video.started_at + timedelta(seconds=frame.time_s) if video.started_at else None,
             time_sigma_s=0.02,
             video_time_s=frame.time_s,

@@ -103,3 +103,9 @@ def _verified(folder: Path, name: str, sha256: str) -> Path:
 def is_ours(model: Model) -> bool:
     """Whether the model sees exactly the thirteen classes in their published order."""
     return model.classes == CLASSES
+
+
+def check_input(input_wh: tuple[int, int] | None) -> None:
+    """Raise ModelError unless an input size (width, height) that replaces the model's own is one it can have."""
+    if input_wh and any(side < 32 or side % 32 for side in input_wh):
+        raise ModelError(f"input size {input_wh[0]}×{input_wh[1]}", remedy="give multiples of 32, such as 640x640")

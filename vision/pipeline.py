@@ -11,19 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from vision import footage, frames, redact
+from vision import frames, redact
 from vision.camera import Camera, assumed_camera, read_camera
 from vision.detections import Detections
-from vision.detector import Detector, Letterbox
 from vision.draw import SHOWN_LONGEST_PX, shrink, to_jpeg
 from vision.errors import Fault, JiejingError, MediaError, TrackError
 from vision.frames import Frame
 from vision.locate import FrameDetections, locate
+from vision.model import Model
+from vision.pacing import Pacer
 from vision.parallel import bounded_map
 from vision.sightings import EvidenceBox, Look, Sighting
 from vision.taxonomy import CLASSES, PRIVATE
 from vision.track import Track
 from vision.way import way_of
+from vision.workers import Job, Workers
 
 VIDEO_EVERY_S = 0.5
 REPORTED = frozenset(CLASSES) - PRIVATE
@@ -82,20 +84,32 @@ def run_patrol(
     camera: Path | None = None,
     clock_offset_s: float | None = None,
     track_start: datetime | None = None,
-    detector: Detector | None = None,
+    workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> PatrolResult:
     """Turn the pictures and videos of one patrol into sightings, looks and redacted evidence.
 
     `media`: files, or folders of them; `track`: a track file, else the pictures' EXIF positions or the videos'
     telemetry; `camera`: a camera file, else assumptions that are stated; `clock_offset_s`: seconds to add to the
-    pictures' times; `track_start`: UTC of second 0 of a track without dates; `detector`: a loaded one, instead of
-    `model`.
+    pictures' times; `track_start`: UTC of second 0 of a track without dates; `workers`: that look at the frames,
+    instead of new ones for `model`.
 
     Raises TrackError when there is no usable track, CameraError for a wrong camera file, MediaError when no frame could
-    be used. A picture that can't be read or judged becomes a fault.
+    be used. A picture that can't be read or judged becomes a fault. Frames that show nothing new are skipped undecoded
+    (`vision.pacing`).
     """
-    detector = detector or Detector.load(model)
+    if workers is None:
+        with Workers(model) as own:
+            return run_patrol(
+                media,
+                track=track,
+                camera=camera,
+                clock_offset_s=clock_offset_s,
+                track_start=track_start,
+                workers=own,
+                progress=progress,
+            )
+    workers.start()
     shots = frames.gather(media)
     faults = list(shots.faults)
     if not shots.pictures and not shots.videos:
@@ -112,43 +126,42 @@ def run_patrol(
     if route.start is None and set(shots.videos) - set(way.begins):
         assumed += ("The track has no dates: the video is taken to begin at the track's second 0.",)
 
-    total = len(pictures)
+    pacer = Pacer(route)
     judged: list[_Judged] = []
-    read = skipped = 0
+    read = 0
 
     def usable() -> Iterator[tuple[Frame, float]]:
-        videos = (frames.of_video(path, VIDEO_EVERY_S) for path in shots.videos)
+        nonlocal read
+        videos = (frames.of_video(path, VIDEO_EVERY_S, workers.decoded_wh) for path in shots.videos)
         for frame in chain(pictures, _guarded(videos, faults)):
-            nonlocal read
             read += 1
             time_s = clock.seconds(frame)
-            if time_s is not None and frames.on_track(time_s, span_s):
-                yield frame, time_s
-            else:
+            if time_s is None or not frames.on_track(time_s, span_s):
                 faults.append(_off_track(frame, time_s, span_s))
+            elif pacer.shows_more(time_s):
+                yield frame, time_s
+            if progress:
+                progress(read, max(len(pictures), read))
 
-    for outcome in bounded_map(lambda item: _look_at(item, detector), usable(), detector.threads):
-        if isinstance(outcome, Fault):
-            faults.append(outcome)
-            skipped += 1
+    for (frame, time_s), answer in workers.look_at_all(usable(), _job):
+        if isinstance(answer, Fault):
+            faults.append(answer)
         else:
-            judged.append(outcome)
-        if progress:
-            progress(len(judged) + skipped, max(total, len(judged) + skipped))
+            judged.append(_Judged(replace(frame, pixels=None), time_s, answer.detections, answer.quality))
     if not judged:
         raise _nothing_judged(faults, route, span_s)
 
     judged.sort(key=lambda one: (one.time_s, one.frame.name))
     lens, camera_notes = _lens(camera, judged)
     assumed += camera_notes
-    seen = [_for_locating(one, detector) for one in judged]
+    seen = [_for_locating(one, workers.model) for one in judged]
     located = locate(seen, route, lens, classes=REPORTED)
     return PatrolResult(
-        model=detector.model.id,
+        model=workers.model.id,
         started_at=route.start or _first_moment(judged),
         sightings=located.sightings,
         looks=located.looks,
-        evidence=tuple(_evidence(located.sightings, judged, detector, faults)),
+        evidence=tuple(_evidence(located.sightings, judged, workers.threads, faults)),
         faults=tuple(faults),
         assumptions=tuple(dict.fromkeys((*assumed, *route.notes, *located.notes))),
         frames_read=read,
@@ -189,18 +202,17 @@ def _nothing_judged(faults: list[Fault], route: Track, span_s: tuple[float, floa
     return MediaError(f"none of the pictures could be used ({first})", remedy="see the faults of each picture")
 
 
-def _look_at(item: tuple[Frame, float], detector: Detector) -> _Judged | Fault:
-    frame, time_s = item
-    try:
-        fit = Letterbox.fit(frame.size_wh, detector.input_for(frame.size_wh))
-        pixels = frame.load(fit.inner_wh)
-    except MediaError as error:
-        return Fault.of(frame.name, error)
-    verdict = footage.judge(pixels)
-    if verdict.reason:
-        return Fault(frame.name, verdict.reason, "clean the lens, or drive by daylight")
-    seen = detector.detect(pixels, size_wh=frame.size_wh, min_score=redact.HIDE_MIN_SCORE)
-    return _Judged(replace(frame, pixels=None), time_s, seen, verdict.quality)
+def _job(item: tuple[Frame, float]) -> Job:
+    frame, _ = item
+    return Job(
+        frame.name,
+        path=frame.path,
+        pixels=frame.pixels,
+        size_wh=frame.size_wh,
+        picture=frame.picture,
+        min_score=redact.HIDE_MIN_SCORE,
+        judge=True,
+    )
 
 
 def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple[str, ...]]:
@@ -211,9 +223,9 @@ def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple
     return assumed_camera(size_wh, float(np.median(focal)) if focal else None)
 
 
-def _for_locating(one: _Judged, detector: Detector) -> FrameDetections:
+def _for_locating(one: _Judged, model: Model) -> FrameDetections:
     """What counts as seen: at or above the model's threshold for the class."""
-    least = np.array(detector.model.thresholds)[one.seen.class_ids]
+    least = np.array(model.thresholds)[one.seen.class_ids]
     return FrameDetections(one.frame.name, one.time_s, one.seen.where(one.seen.scores >= least), one.quality)
 
 
@@ -223,7 +235,7 @@ def _first_moment(judged: Sequence[_Judged]) -> datetime | None:
 
 
 def _evidence(
-    sightings: Sequence[Sighting], judged: Sequence[_Judged], detector: Detector, faults: list[Fault]
+    sightings: Sequence[Sighting], judged: Sequence[_Judged], threads: int, faults: list[Fault]
 ) -> Iterator[EvidenceFrame]:
     """The chosen frames once more, at showing size, with people and vehicles hidden."""
     wanted: dict[str, list[EvidenceBox]] = {}
@@ -250,7 +262,7 @@ def _evidence(
             person_over_evidence=redact.overlaps_person(evidence_xyxy, private, one.frame.size_wh),
         )
 
-    for outcome in bounded_map(write, _with_pixels(by_name), detector.threads):
+    for outcome in bounded_map(write, _with_pixels(by_name), threads):
         if isinstance(outcome, Fault):
             faults.append(outcome)
         else:

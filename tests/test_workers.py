@@ -1,0 +1,164 @@
+"""Looking at frames in another process: what happens when it crashes, hangs, or meets a frame that kills it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import pictures
+from vision import worker
+from vision.errors import Fault, ModelError
+from vision.workers import Job, Seen, Workers
+
+INPUT = (160, 160)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Forty pictures, each with its number of things in its name."""
+    folder = tmp_path_factory.mktemp("frames")
+    for index in range(40):
+        (folder / f"{index:02d}.jpg").write_bytes(pictures.jpeg(pictures.street(160 + 2 * index, 160)))
+    return sorted(folder.iterdir())
+
+
+def job(file: Path) -> Job:
+    return Job(str(file), path=file, min_score=0.0)
+
+
+def process_of(workers: Workers) -> subprocess.Popen[bytes]:
+    assert workers._process is not None
+    return workers._process
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV])
+def test_frames_of_a_dead_or_frozen_worker_are_done_again(files: list[Path], blow: signal.Signals) -> None:
+    """A worker is killed, or stopped for ever, twice in the midst of its frames: each frame has one answer, in order,
+    and it is the same answer as without the blow."""
+    with Workers(threads=2, input_wh=INPUT, patience_s=2.0) as workers:
+        calm = [answer for _, answer in workers.look_at_all(files, job)]
+        order = []
+        answers = []
+        for index, (file, answer) in enumerate(workers.look_at_all(files, job)):
+            if index in (5, 20):
+                os.kill(process_of(workers).pid, blow)
+            order.append(file)
+            answers.append(answer)
+        assert workers.replaced == 2
+    assert order == files
+    for before, after in zip(calm, answers, strict=True):
+        assert isinstance(before, Seen)
+        assert isinstance(after, Seen)
+        assert (before.detections.boxes_xyxy == after.detections.boxes_xyxy).all()
+        assert before.detections.size_wh == after.detections.size_wh
+
+
+@pytest.mark.parametrize("harm", ["crash", "hang"])
+def test_a_frame_that_kills_workers_is_a_fault_and_its_neighbours_are_not(
+    files: list[Path], harm: str, tmp_path: Path
+) -> None:
+    """One frame that makes native code crash, or never return, becomes a fault; the frames that were worked on beside
+    it are answered."""
+    poison = tmp_path / f"{harm}.jpg"
+    poison.write_bytes(files[0].read_bytes())
+    (tmp_path / "sitecustomize.py").write_text(
+        "import vision.worker as w, os, signal, time\n"
+        "look = w.look\n"
+        "def trap(job, detector):\n"
+        "    if job.name.endswith('crash.jpg'): os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if job.name.endswith('hang.jpg'): time.sleep(3600)\n"
+        "    return look(job, detector)\n"
+        "w.look = trap\n"
+    )
+    mixed = [*files[:6], poison, *files[6:12]]
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    try:
+        with Workers(threads=2, input_wh=INPUT, patience_s=3.0) as workers:
+            answers = dict(workers.look_at_all(mixed, job))
+            assert workers.replaced == 3
+    finally:
+        patch.undo()
+    assert isinstance(answers[poison], Fault)
+    assert answers[poison].remedy
+    assert all(isinstance(answers[file], Seen) for file in mixed if file != poison)
+
+
+def test_faults_of_pictures_and_of_the_model_are_told_apart(tmp_path: Path) -> None:
+    """A broken picture is a fault of one frame; a model that cannot run ends the batch with one clear error."""
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff nothing")
+    with Workers(input_wh=INPUT) as workers:
+        answer = workers.look(job(broken)).result(timeout=60)
+        assert isinstance(answer, Fault)
+        assert answer.file == str(broken)
+    with pytest.raises(ModelError, match="closed"):
+        workers.look(job(broken))
+    with pytest.raises(ModelError, match="multiples of 32"):
+        Workers(input_wh=(100, 100)).look(job(broken))
+
+
+def test_the_taker_sets_the_pace(files: list[Path]) -> None:
+    """However many frames there are, only a few are taken ahead of the answers: memory stays flat."""
+    taken = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal taken
+        while True:
+            yield files[taken % len(files)]
+            taken += 1
+
+    with Workers(threads=2, input_wh=INPUT) as workers:
+        answers = workers.look_at_all(endless(), job)
+        for _ in range(5):
+            next(answers)
+        time.sleep(0.5)
+        assert taken <= 5 + 3 * workers.threads
+
+
+def test_pixels_bytes_and_files_give_the_same(files: list[Path]) -> None:
+    """A frame may come as a file, as bytes or decoded; several threads may ask at once."""
+    with Workers(threads=2, input_wh=INPUT) as workers:
+        pixels = worker.picture_header(files[0].read_bytes(), files[0])
+        jobs = [
+            Job("file", path=files[0], min_score=0.0),
+            Job("bytes", data=files[0].read_bytes(), min_score=0.0),
+            Job("header", path=files[0], picture=pixels, min_score=0.0),
+        ]
+        seen = [future.result(timeout=60) for future in [workers.look(one) for one in jobs]]
+        assert all(isinstance(one, Seen) for one in seen)
+        first, *others = [one.detections.boxes_xyxy for one in seen if isinstance(one, Seen)]
+        assert all(np.array_equal(first, other) for other in others)
+
+
+def test_the_process_ends_with_its_parent(files: list[Path]) -> None:
+    """When the process that asked is killed, its worker does not stay behind."""
+    code = f"""
+from tests.test_workers import job
+from vision.workers import Workers
+from pathlib import Path
+import time
+workers = Workers(input_wh={INPUT})
+workers.look(job(Path({str(files[0])!r}))).result()
+print(workers._process.pid, flush=True)
+time.sleep(60)
+"""
+    root = Path(__file__).resolve().parents[1]
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=root)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        if not Path(f"/proc/{child}").exists():
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its parent")

@@ -1,0 +1,87 @@
+"""The process that decodes and infers: takes jobs from a pipe, works on several at once, answers each once.
+
+It is started by `vision.workers` and ends with it. What may crash or hang (decoders, the inference library) lives
+here, so that its end is not the end of a patrol or of a server.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from vision import footage
+from vision.detector import Detector
+from vision.errors import Fault, MediaError, ModelError
+from vision.media import Rgb, picture_header, read_bytes
+from vision.workers import Job, Seen
+
+
+def look(job: Job, detector: Detector) -> Seen | Fault:
+    """Do one job. What is wrong with the picture is a fault; what is wrong with the model raises ModelError."""
+    try:
+        pixels, size_wh = _pixels(job, detector)
+        quality = 1.0
+        if job.judge:
+            verdict = footage.judge(pixels)
+            if verdict.reason:
+                return Fault(job.name, verdict.reason, "clean the lens, or drive by daylight")
+            quality = verdict.quality
+        return Seen(detector.detect(pixels, size_wh=size_wh, min_score=job.min_score), quality)
+    except MediaError as error:
+        return Fault.of(job.name, error)
+
+
+def _pixels(job: Job, detector: Detector) -> tuple[Rgb, tuple[int, int]]:
+    if job.pixels is not None:
+        return job.pixels, job.size_wh or (job.pixels.shape[1], job.pixels.shape[0])
+    data = job.data if job.data is not None else read_bytes(job.path or Path(job.name))
+    picture = job.picture or picture_header(data, job.path or Path(job.name))
+    return detector.decode_for(data, picture), picture.size_wh
+
+
+def serve(pipe: Connection, detector: Detector) -> None:
+    """Answer jobs until the pipe closes.
+
+    Comes in: (number, job). Goes out: (number, None) when a job begins, (number, answer) when it is done; an answer is
+    what `look` returns, or the ModelError that it raised.
+    """
+    jobs: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
+    sending = threading.Lock()
+
+    def work() -> None:
+        while True:
+            number, job = jobs.get()
+            with sending:
+                pipe.send((number, None))
+            answer: Seen | Fault | ModelError
+            try:
+                answer = look(job, detector)
+            except ModelError as error:
+                answer = error
+            except BaseException:  # noqa: BLE001, a crash like any other: the watchdog replaces this process
+                traceback.print_exc()
+                os._exit(1)
+            with sending:
+                pipe.send((number, answer))
+
+    for index in range(detector.threads):
+        threading.Thread(target=work, name=f"look-{index}", daemon=True).start()
+    while True:
+        jobs.put(pipe.recv())
+
+
+def main(descriptor: int, folder: str, threads: int, input_wh: tuple[int, int] | None) -> None:
+    """Run as a process of its own; `descriptor` is the pipe's. Ends, come what may, when the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
+    pipe = Connection(descriptor)
+    try:
+        serve(pipe, Detector.load(folder, threads=threads, input_wh=input_wh))
+    except (EOFError, OSError):
+        pass
+    finally:
+        os._exit(0)  # a thread that hangs in native code must not keep the process
