@@ -10,7 +10,7 @@ import pytest
 from training.config import TrainConfig, read_config
 from training.errors import TrainingError
 from training.sources import Label
-from training.teacher import read_taught, rows_of, teach, to_labels
+from training.teacher import groups_of, rows_of, teach, to_labels
 from vision.detections import Detections
 
 COCO = ("person", "car", "bicycle", "dog")
@@ -93,5 +93,15 @@ def test_the_teacher_is_asked_once(tmp_path: Path) -> None:
     first = teach([Path("a.jpg"), Path("b.jpg")], detect, cache)
     again = teach([Path("a.jpg"), Path("b.jpg")], detect, cache)
     assert len(asked) == 2
-    assert first == again == read_taught(cache)
+    assert first == again
     assert set(json.loads(cache.read_text())) == {"a.jpg", "b.jpg"}
+
+
+def test_a_street_model_teaches_every_group_and_only_what_is_wanted() -> None:
+    """Our own class names stay; of a teacher's answers only the wanted groups count, its doubts as unknown places."""
+    found = Detections.of(
+        [("bin", 0.8, (0, 0, 10, 10)), ("garbage", 0.2, (20, 0, 30, 10)), ("person", 0.9, (50, 0, 60, 40))], (100, 50)
+    )
+    assert groups_of(found.class_names) == {"waste", "structures", "adverts", "private"}
+    assert groups_of(COCO) == {"private"}
+    assert [label.name for label in to_labels(rows_of(found), {"waste"})] == ["bin", "waste"]

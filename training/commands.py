@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +50,13 @@ def gather(
     out: Annotated[Path, typer.Option(help="The run's data folder: links and labels are written there.")],
     manifests: Manifests = MANIFESTS,
     teacher: Annotated[
-        Path | None, typer.Option(help="Model folder that labels persons and vehicles where a source does not.")
+        list[Path] | None,
+        typer.Option(
+            help="Model folder that labels what a source does not; of several the first to know a group does."
+        ),
+    ] = None,
+    windows: Annotated[
+        list[str] | None, typer.Option(help="NAME=TIMES: add so many square windows of a source's training pictures.")
     ] = None,
     composites: Annotated[Path | None, typer.Option(help="Folder made by `dataset compose`.")] = None,
     repeat: Annotated[
@@ -57,16 +64,15 @@ def gather(
     ] = None,
 ) -> None:
     """Gather the pictures of several sources into one training set; what a source does not label stays unknown."""
-    repeats = {}
-    for option in repeat or []:
-        name, _, times = option.partition("=")
-        if not times.isdigit():
-            raise DatasetError(f"--repeat {option}: not a number", remedy="write NAME=TIMES")
-        repeats[name] = int(times)
+    repeats, cuts = _times("--repeat", repeat), _times("--windows", windows)
     pictures: list[Picture] = []
     named = named_sources(source, manifests)
     for described, folder in named:
-        pictures += load(described, folder, _taught(described, folder, teacher, out))
+        pictures += _taught(described, folder, teacher or [], out)
+    if cuts:
+        from training.windows import cut_windows
+
+        pictures += cut_windows(pictures, out / "windows", cuts)
     if composites is not None:
         from training.composite import read
 
@@ -75,16 +81,34 @@ def gather(
     typer.echo(summary.read_text(encoding="utf-8"))
 
 
-def _taught(described: Source, folder: Path, teacher: Path | None, out: Path) -> dict[str, tuple[Label, ...]] | None:
-    if teacher is None or not described.taught:
-        return None
-    from training.teacher import teach
+def _times(option: str, values: list[str] | None) -> dict[str, int]:
+    found = {}
+    for value in values or []:
+        name, _, times = value.partition("=")
+        if not times.isdigit():
+            raise DatasetError(f"{option} {value}: not a number", remedy="write NAME=TIMES")
+        found[name] = int(times)
+    return found
+
+
+def _taught(described: Source, folder: Path, teachers: list[Path], out: Path) -> list[Picture]:
+    """The pictures of a source, with what the teachers say of the groups that the manifest lets be taught."""
+    from training.teacher import groups_of, teach
     from vision.detector import Detector
 
-    detector = Detector.load(teacher)
-    paths = [picture.path for picture in load(described, folder)]
-    cache = out / "taught" / f"{described.name}-{detector.model.id}.json"
-    return teach(paths, lambda path: detector.detect_file(path, min_score=0.05), cache)
+    taught: dict[str, tuple[Label, ...]] = {}
+    known: frozenset[str] = frozenset()
+    for teacher in teachers if described.taught else []:
+        detector = Detector.load(teacher)
+        groups = (groups_of(detector.model.classes) & described.taught) - known
+        if groups:
+            cache = out / "taught" / f"{described.name}-{detector.model.id}.json"
+            paths = [picture.path for picture in load(described, folder)]
+            look = partial(detector.detect_file, min_score=0.05)
+            for name, labels in teach(paths, look, cache, groups).items():
+                taught[name] = taught.get(name, ()) + labels
+            known |= groups
+    return list(load(described, folder, taught or None, teaches=known))
 
 
 @dataset.command()
@@ -94,6 +118,7 @@ def compose(
     out: Annotated[Path, typer.Option(help="Where the pictures and composites.json go.")],
     drawn: Annotated[int, typer.Option(help="How many drawn streets.")] = 300,
     pasted: Annotated[int, typer.Option(help="How many real pictures with laid pieces.")] = 600,
+    before_facades: Annotated[int, typer.Option(help="How many facades with pieces on the ground before them.")] = 0,
     side: Annotated[int, typer.Option(help="Side of a composite in pixels.")] = 480,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     manifests: Manifests = MANIFESTS,
@@ -114,7 +139,15 @@ def compose(
         for picture in load(described, folder)
         if picture.split == "train"
     ]
-    made = make_all(read_pieces(cutouts), pictures, drawn=drawn, pasted=pasted, side=side, seed=seed)
+    made = make_all(
+        read_pieces(cutouts),
+        pictures,
+        drawn=drawn,
+        pasted=pasted,
+        side=side,
+        seed=seed,
+        before_facades=before_facades,
+    )
     write(made, out)
     typer.echo(f"{len(made)} pictures in {out}")
 

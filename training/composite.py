@@ -17,7 +17,8 @@ import numpy as np
 from training.clutter import blend, scatter
 from training.ground import FloatImage, View, draw_street, f32
 from training.pieces import Image, Piece
-from training.sources import REGIONS, Box, Label, Picture
+from training.sources import Box, Label, Picture
+from training.windows import window_of
 
 SMALLEST_PX = 7.0  # below that a piece is neither learned nor punished
 FARTHEST_M = 28.0
@@ -274,27 +275,6 @@ def on_picture(
     return Composite(done, base.labels + tuple(labels), base.unknown)
 
 
-def window_of(
-    labels: Sequence[Label], size_wh: tuple[int, int], left_top_side: tuple[int, int, int]
-) -> tuple[Label, ...]:
-    """The labels of a picture of `size_wh` pixels in a square window of it, in fractions of the window.
-
-    Boxes are cut at the edge; what shows less than half of itself is neither learned nor punished.
-    """
-    (width, height), (left, top, side) = size_wh, left_top_side
-    found = []
-    for label in labels:
-        x0, x1 = (value * width - left for value in label.box[0::2])
-        y0, y1 = (value * height - top for value in label.box[1::2])
-        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(side)), min(y1, float(side)))
-        if cut[2] - cut[0] < 1 or cut[3] - cut[1] < 1:
-            continue
-        share = (cut[2] - cut[0]) * (cut[3] - cut[1]) / max((x1 - x0) * (y1 - y0), 1e-9)
-        name = label.name if share >= 0.5 or label.name in REGIONS else "ignore"
-        found.append(Label(name, (cut[0] / side, cut[1] / side, cut[2] / side, cut[3] / side)))
-    return tuple(found)
-
-
 def on_facade(rng: np.random.Generator, pieces: Sequence[Piece], picture: Image, base: Picture) -> Composite | None:
     """Litter before a facade seen from the street: a square of the picture's height, a vehicle's focal length (0.6 to
     0.8 of the width); smaller pieces count than elsewhere, because such a picture is enlarged to the patrol's input."""
@@ -325,10 +305,18 @@ def window(rng: np.random.Generator, made: Composite, side: int) -> Composite:
 
 
 def make_all(
-    pieces: Sequence[Piece], pictures: Sequence[Picture], *, drawn: int, pasted: int, side: int, seed: int
+    pieces: Sequence[Piece],
+    pictures: Sequence[Picture],
+    *,
+    drawn: int,
+    pasted: int,
+    side: int,
+    seed: int,
+    before_facades: int = 0,
 ) -> list[tuple[str, Composite]]:
-    """Named composites: `drawn` streets with facades (pictures whose adverts are known) behind them, and windows of up
-    to `pasted` real pictures (those whose waste is known) with pieces laid on their open ground.
+    """Named composites: `drawn` streets with facades (pictures whose adverts are known) behind them; windows of up to
+    `pasted` real pictures (those whose waste is known) with pieces laid on their open ground; and up to
+    `before_facades` windows of facades with pieces on the ground before them.
 
     The same seed gives the same pictures.
     """
@@ -352,6 +340,12 @@ def make_all(
         if laid is not None:
             made.append((f"pasted{count:05d}", window(rng, laid, side)))
             count += 1
+    for number in range(before_facades if facades else 0):
+        rng = np.random.default_rng((seed, 2, number))
+        chosen = number % len(facades)
+        laid = on_facade(rng, pieces, backdrops[chosen], facades[chosen])
+        if laid is not None:
+            made.append((f"facade{number:05d}", window(rng, laid, min(384, laid.bgr.shape[0]))))
     return made
 
 

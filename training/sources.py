@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import PIL.Image
+
 from training.errors import DatasetError
 from vision.taxonomy import ADVERTS, CLASS_IDS, CLASSES, PRIVATE, STRUCTURES, WASTE
 
@@ -90,6 +92,7 @@ class Source:
     split_group: str = ""
     extra_file: str = ""
     extra_knows: frozenset[str] = frozenset()
+    least_px: float = 0.0
     known_faults: tuple[str, ...] = ()
     pictures: int = 0
     sha256: str = ""
@@ -124,6 +127,7 @@ def read_manifest(path: Path) -> Source:
             split_group=raw.get("split", {}).get("group", ""),
             extra_file=raw.get("extra", {}).get("file", ""),
             extra_knows=frozenset(raw.get("extra", {}).get("knows", ())),
+            least_px=float(raw.get("least_px", 0.0)),
             known_faults=tuple(raw.get("known_faults", ())),
             pictures=int(raw.get("checksum", {}).get("pictures", 0)),
             sha256=raw.get("checksum", {}).get("sha256", ""),
@@ -180,12 +184,17 @@ def read_extra(path: Path) -> dict[str, tuple[Label, ...]]:
 
 
 def load(
-    source: Source, folder: Path, taught: Mapping[str, tuple[Label, ...]] | None = None, default_split: str = "train"
+    source: Source,
+    folder: Path,
+    taught: Mapping[str, tuple[Label, ...]] | None = None,
+    default_split: str = "train",
+    teaches: frozenset[str] | None = None,
 ) -> Iterator[Picture]:
     """The pictures of a source in file order.
 
-    `taught` holds a teacher's labels by file name (positives, and regions where it hesitates); without an entry
-    the taught groups stay unknown. Raises DatasetError when the folder or a file in it is not what was promised.
+    `taught` holds teachers' labels by file name (positives, and regions where they hesitate), `teaches` the groups that
+    they know (default: all that the manifest lets be taught); without an entry those groups stay unknown. Raises
+    DatasetError when the folder or a file in it is not what was promised.
     """
     images = folder / source.images
     if not images.is_dir():
@@ -200,7 +209,9 @@ def load(
             known |= source.extra_knows
         if taught is not None and path.name in taught:
             labels += taught[path.name]
-            known |= source.taught
+            known |= source.taught if teaches is None else teaches
+        if source.least_px:
+            labels = without_specks(labels, picture_size(path), source.least_px)
         yield Picture(
             path=path,
             source=source.name,
@@ -209,6 +220,24 @@ def load(
             unknown=frozenset(GROUPS) - known,
             group=groups.get(path.name, ""),
         )
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels from the file's header. Raises DatasetError when it is no picture."""
+    try:
+        with PIL.Image.open(path) as picture:
+            return picture.size
+    except OSError as error:
+        raise DatasetError(f"{path}: {error}", remedy="run `jiejing dataset check`") from None
+
+
+def without_specks(labels: tuple[Label, ...], size_wh: tuple[int, int], least_px: float) -> tuple[Label, ...]:
+    """The labels, those whose longer side is under `least_px` pixels as places to ignore: nobody could see them."""
+
+    def longest(box: Box) -> float:
+        return max((box[2] - box[0]) * size_wh[0], (box[3] - box[1]) * size_wh[1])
+
+    return tuple(label if longest(label.box) >= least_px else Label("ignore", label.box) for label in labels)
 
 
 def _splits(source: Source, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
