@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("serve.commands", "demo", "Run the sample patrol through the whole chain and serve the console."),
     "serve": ("serve.commands", "serve", "Run the server with an embedded worker."),
     "worker": ("serve.commands", "worker", "Run a worker alone, for a fleet."),
+    "queue": ("serve.queue_commands", "app", "What waits, what was set aside; retry it."),
     "upload": ("serve.upload_commands", "upload", "Send a vehicle's patrols; goes on where it stopped."),
     "detect": ("vision.commands", "detect", "Find things in pictures: boxes as JSON, COCO or YOLO."),
     "patrol": ("vision.commands", "patrol", "Pictures or video and a track in, located sightings out."),

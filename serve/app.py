@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
@@ -18,9 +20,10 @@ from serve.doors.guard import Guard, undeclared
 from serve.doors.identity import Identity
 from serve.doors.transfer import Transfers
 from serve.errors import SettingsError
-from serve.intake.desk import Intake, Limits, delete_expired, forget_answers, hand_over_waiting
+from serve.intake.desk import Intake, Limits, delete_expired, forget_answers, hand_over_unfinished
 from serve.intake.uploads import Uploads
 from serve.jobs.housekeeping import Chore, Housekeeper
+from serve.jobs.leases import RENEWED_EVERY_S, Leases
 from serve.jobs.process import PathReader, Processor, Runner
 from serve.jobs.queue import DbosJobs, Jobs, Work
 from serve.settings import Settings
@@ -28,7 +31,8 @@ from serve.sight import Sight, read_path
 from serve.store.blobs import Blobs
 from serve.store.database import Database, Reach
 
-_HOUSEKEEPING_SECONDS = 30.0
+_HOUSEKEEPING_SECONDS = 10.0
+_JOBS_KEPT_DAYS = 30
 JobsMaker = Callable[[Settings, Work | None], Jobs]
 
 
@@ -39,18 +43,18 @@ class Engine:
     context: Context
     jobs: Jobs
     processor: Processor
-    housekeeper: Housekeeper
+    keepers: tuple[Housekeeper, ...]
+    leases: Leases | None
 
     def close(self) -> None:
         """Give back the job in hand and let go of everything."""
         self.processor.stop.set()
-        self.housekeeper.close()
+        for keeper in self.keepers:
+            keeper.close()
         self.jobs.close()
+        if self.leases is not None:
+            self.leases.leave()
         self.context.database.close()
-
-
-def _durable_jobs(settings: Settings, work: Work | None) -> Jobs:
-    return DbosJobs(settings.jobs, work=work, worker_name=settings.worker_name, worker_jobs=settings.worker_jobs)
 
 
 def _open(settings: Settings) -> tuple[Matters, Database]:
@@ -102,8 +106,11 @@ def start_engine(
         max_attempts=settings.max_attempts,
     )
     work: Work | None = processor if works else None
-    make_jobs = jobs or _durable_jobs
-    queue = make_jobs(settings, work)
+    name = f"{settings.worker_name}-{secrets.token_hex(4)}"
+    queue = jobs(settings, work) if jobs else DbosJobs(settings.jobs, work, name, settings.worker_jobs)
+    leases = Leases(database, queue, name) if works else None
+    if leases is not None:
+        leases.renew()
     queue.start()
     limits = Limits(settings.vehicle_quota_bytes, settings.max_waiting, settings.clock_tolerance_s)
     intake = Intake(database, blobs, queue, matters, Reach(settings.jurisdiction), limits)
@@ -111,12 +118,18 @@ def start_engine(
     chores: list[Chore] = [uploads.sweep, lambda: forget_answers(database)]
     if works:
         chores += [
-            lambda: hand_over_waiting(database, queue),
+            lambda: hand_over_unfinished(database, queue),
+            lambda: queue.forget(datetime.now(UTC) - timedelta(days=_JOBS_KEPT_DAYS)),
             lambda: delete_expired(database, blobs, settings.keep_originals_days),
         ]
-    housekeeper = Housekeeper(chores, every_s=_HOUSEKEEPING_SECONDS)
-    housekeeper.start()
-    return Engine(Context(settings, database, blobs, matters, intake, uploads, sight), queue, processor, housekeeper)
+    keepers = [Housekeeper(chores, every_s=_HOUSEKEEPING_SECONDS)]
+    if leases is not None:
+        # Apart from the chores: a long one must not make a living worker pass for dead.
+        keepers.insert(0, Housekeeper([leases.keep_and_look_after], every_s=RENEWED_EVERY_S))
+    for keeper in keepers:
+        keeper.start()
+    context = Context(settings, database, blobs, matters, intake, uploads, sight)
+    return Engine(context, queue, processor, tuple(keepers), leases)
 
 
 def create_app(

@@ -16,6 +16,7 @@ import typer
 if TYPE_CHECKING:
     from serve.demo import Passed
     from serve.settings import Settings
+    from serve.store.database import Database
 
 Data = Annotated[Path | None, typer.Option(help="Folder for database, uploads and pictures.", show_default="var/data")]
 Model = Annotated[
@@ -39,6 +40,21 @@ def settings_of(**given: Any) -> Settings:
         raise SettingsError(
             f"the setting {name!r}: {fault['msg']}", remedy=f"correct JIEJING_{name.upper()}, .env or the option"
         ) from error
+
+
+@contextmanager
+def opened(data: Path | None, jurisdiction: str | None = None) -> Iterator[tuple[Database, str]]:
+    """The database that the settings name, up to date, and the jurisdiction that is meant."""
+    from serve.store.database import Database
+
+    settings = settings_of(data=data, jurisdiction=jurisdiction)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database)
+    try:
+        database.migrate()
+        yield database, settings.jurisdiction
+    finally:
+        database.close()
 
 
 def serve(

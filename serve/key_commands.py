@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serve.commands import Data, settings_of
+from serve.commands import Data, opened
 from vision.errors import UsageError
 
 if TYPE_CHECKING:
-    from serve.store.database import Database
     from serve.store.keys import Key
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keys for devices and systems.")
@@ -23,21 +20,6 @@ Jurisdiction = Annotated[
     str | None, typer.Option(help="Division code of the city or district.", show_default="the server's own")
 ]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `jiejing keys list` shows it.")]
-
-
-@contextmanager
-def _opened(data: Any, jurisdiction: str | None) -> Iterator[tuple[Database, str]]:
-    """The database that the settings name, up to date, and the jurisdiction that is meant."""
-    from serve.store.database import Database
-
-    settings = settings_of(data=data, jurisdiction=jurisdiction)
-    settings.data.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database)
-    try:
-        database.migrate()
-        yield database, settings.jurisdiction
-    finally:
-        database.close()
 
 
 @app.command()
@@ -69,7 +51,7 @@ def create(
     if not 1 <= len(name) <= 100:
         raise UsageError("the name is empty or too long", remedy="give up to 100 characters")
     now = datetime.now(UTC)
-    with _opened(data, jurisdiction) as (database, code), database.writing(Reach(code, area, vehicle)) as desk:
+    with opened(data, jurisdiction) as (database, code), database.writing(Reach(code, area, vehicle)) as desk:
         key, token = keys.create(
             desk,
             name,
@@ -91,7 +73,7 @@ def list_(
     """Show the keys, without their secrets."""
     from serve.store import keys
 
-    with _opened(data, jurisdiction) as (database, code), database.reading(code) as desk:
+    with opened(data, jurisdiction) as (database, code), database.reading(code) as desk:
         found = [_told(key) for key in keys.listed(desk)]
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
@@ -111,7 +93,7 @@ def rotate(
     """Give a key a new secret and print it; the one before stays good for a while."""
     from serve.store import keys
 
-    with _opened(data, jurisdiction) as (database, code), database.writing(code) as desk:
+    with opened(data, jurisdiction) as (database, code), database.writing(code) as desk:
         token = keys.rotate(desk, key_id, datetime.now(UTC), timedelta(hours=grace_hours))
     typer.echo(token)
 
@@ -121,7 +103,7 @@ def revoke(key_id: KeyId, jurisdiction: Jurisdiction = None, data: Data = None) 
     """Close a key for ever; servers notice within 15 seconds."""
     from serve.store import keys
 
-    with _opened(data, jurisdiction) as (database, code), database.writing(code) as desk:
+    with opened(data, jurisdiction) as (database, code), database.writing(code) as desk:
         key = keys.revoke(desk, key_id, datetime.now(UTC))
     typer.echo(f"key {key.id} ({key.name}) is closed", err=True)
 

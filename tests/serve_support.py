@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -141,6 +141,17 @@ class InlineJobs:
         self.submitted += 1
         if self.work is not None:
             self.work(job)
+
+    def unfinished(self, ids: Collection[str]) -> dict[str, bool]:
+        """Nothing waits."""
+        return {}
+
+    def take_over(self, living: Collection[str]) -> list[str]:
+        """Nobody dies."""
+        return []
+
+    def forget(self, ended_before: datetime) -> None:
+        """Nothing is noted."""
 
     def close(self) -> None:
         """Nothing to stop."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,8 @@ from serve.store import cases, patrols, results
 from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
 from serve.store.database import Database
 from serve.store.patrols import Announcement, FileEntry, State
-from serve.store.tables import metadata
+from serve.store.tables import metadata, workers
+from serve.store.workers import living, process_mark, renew, taking_turns
 from tests.cases_support import NOW, START, look, sighting
 
 SHA = hashlib.sha256(b"abc").hexdigest()
@@ -120,15 +123,40 @@ def test_every_query_keeps_to_its_jurisdiction(database: Database) -> None:
 
 
 def test_a_job_of_an_older_generation_changes_nothing(database: Database) -> None:
-    """When processing was asked for again, or the patrol is done, a late job does not even start."""
+    """When processing was asked for again, or another worker has begun it since, a late job does not go on."""
     patrol = _announce(database)
     with database.writing("320200") as desk:
         patrols.receive(desk, patrol.id, SHA, NOW)
-        assert patrols.start(desk, patrol.id, 1) is not None
+        first = patrols.start(desk, patrol.id, 1)
+        second = patrols.start(desk, patrol.id, 1)
+        assert first is not None
+        assert second is not None
+        assert not patrols.note_progress(desk, first, 3, 4)
+        patrols.fail(desk, first, "late", "", NOW)
+        assert patrols.note_progress(desk, second, 3, 4)
         patrols.queue(desk, patrol.id)
         assert patrols.start(desk, patrol.id, 1) is None
-        assert not patrols.note_progress(desk, patrol.id, 1, 3, 4)
+        assert not patrols.note_progress(desk, second, 3, 4)
         assert patrols.start(desk, patrol.id, 2) is not None
+
+
+def test_a_worker_is_dead_when_its_lease_or_its_process_is(database: Database) -> None:
+    """A lease that nobody renewed, or whose process on this machine is gone, is lost; another machine's is believed."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    mark = process_mark(ended.pid)
+    ended.wait()
+    for name in ("alive", "killed", "late", "far"):
+        renew(database, name)
+    with database.writing("") as desk:
+        for name, change in {
+            "killed": {"process": mark},
+            "late": {"seen_s": workers.c.seen_s - 100},
+            "far": {"machine": "another", "process": "1 1"},
+        }.items():
+            desk.connection.execute(workers.update().where(workers.c.name == name).values(change))
+    with taking_turns(database) as desk:
+        assert living(desk, 20) == {"alive", "far"}
+        assert living(desk, 20) == {"alive", "far"}
 
 
 def test_looks_are_found_by_place(database: Database) -> None:

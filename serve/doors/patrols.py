@@ -184,16 +184,22 @@ def _too_large(entry: FileEntry) -> TooLargeError:
 
 
 @router.get("", dependencies=_READS)
-def list_patrols(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
+def list_patrols(
+    here: Here,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    state: Annotated[State | None, Query(description="Only those in this state: `failed` are set aside.")] = None,
+) -> dict[str, Any]:
     """The patrols that started last."""
     with here.reading() as desk:
-        found = patrols.latest(desk, limit)
+        found = patrols.latest(desk, limit, state)
         listed = [
             {
                 "id": patrol.id,
                 "vehicle": patrol.vehicle,
                 "started_at": patrol.started_at,
                 "state": patrol.state.value,
+                "attempts": patrol.attempts,
+                "errors": patrols.faults_of(desk, patrol.id) if patrol.state is State.FAILED else [],
                 "cases": cases.tally_of(desk, patrol.id),
             }
             for patrol in found
@@ -269,7 +275,7 @@ def reprocess(patrol_id: PatrolId, request: Request, here: Here, idempotency_key
     queued = []
 
     def queue(desk: Desk) -> Answer:
-        queued.append(here.intake.reprocess(desk, patrol_id))
+        queued.append(patrols.queue_again(desk, patrol_id))
         body = PatrolState(id=patrol_id, state=queued[0].state, missing=[])
         return Answer(202, body.model_dump(mode="json"))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import sqlalchemy as sa
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -34,6 +36,8 @@ STATUS: dict[type[JiejingError], HTTPStatus] = {
     ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 MEDIA_TYPE = "application/problem+json"
+_DATABASE_BACK_S = 5
+_log = structlog.get_logger(__name__)
 
 
 def problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
@@ -61,6 +65,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(JiejingError)
     def ours(_request: Request, error: JiejingError) -> JSONResponse:
         return of_error(error)
+
+    @app.exception_handler(sa.exc.OperationalError)
+    def away(_request: Request, error: sa.exc.OperationalError) -> JSONResponse:
+        _log.error("the database cannot be reached", error=str(error.orig))
+        detail = "the database cannot be reached: try again in a moment; the server's log says more"
+        answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE.phrase, detail)
+        answer.headers["Retry-After"] = str(_DATABASE_BACK_S)
+        return answer
 
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

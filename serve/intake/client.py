@@ -265,7 +265,8 @@ class Vehicle:
     def _request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | Iterator[bytes] | None
     ) -> Answer:
-        """One request on the kept connection, which is renewed after a fault."""
+        """One request on the kept connection, which is renewed after a fault; all that we ask may be asked twice."""
+        was_open = self._connection.sock is not None
         try:
             self._connection.request(method, path, body=body, headers={**self._headers, **headers})
             answer = self._connection.getresponse()
@@ -273,6 +274,8 @@ class Vehicle:
         except (OSError, http.client.HTTPException) as error:
             with contextlib.suppress(OSError):
                 self._connection.close()
+            if was_open and (body is None or isinstance(body, bytes)):
+                return self._request(method, path, headers, body)
             raise _LaterError(
                 f"{self._server} cannot be reached: {error or type(error).__name__}", remedy="is the server running?"
             ) from error

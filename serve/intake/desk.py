@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from serve.cases.matters import Matters
-from serve.errors import ConflictError, OverloadedError, TooManyError
+from serve.errors import OverloadedError, TooManyError
 from serve.intake.gates import check_clock
 from serve.jobs.books import fit
 from serve.jobs.queue import Job, Jobs
@@ -98,25 +98,10 @@ class Intake:
                 "cases": cases.tally_of(desk, patrol_id),
                 "model": patrol.model,
                 "finished_at": patrol.finished_at,
+                "attempts": patrol.attempts,
+                "last_error": patrol.last_error,
                 "originals_kept": patrol.originals_deleted_at is None,
             }
-
-    def reprocess(self, desk: Desk, patrol_id: str) -> Patrol:
-        """Queue a patrol again, for the model and rules of today; `hand_over` comes after the commit.
-
-        Raises NotFoundError, ConflictError.
-        """
-        patrol = patrols.get(desk, patrol_id)
-        if patrol.state is State.RECEIVING:
-            raise ConflictError(
-                "the patrol has not arrived completely", remedy="send the missing files; processing then starts"
-            )
-        if patrol.originals_deleted_at is not None:
-            raise ConflictError(
-                "the patrol's pictures were deleted on schedule",
-                remedy=f"DELETE /v1/patrols/{patrol_id}, then announce and send it again",
-            )
-        return patrols.queue(desk, patrol_id) if patrol.state in (State.DONE, State.FAILED) else patrol
 
     def delete(self, patrol_id: str) -> None:
         """Forget a patrol: its files and pictures, its sightings and looks; cases that only it had seen become void.
@@ -137,10 +122,22 @@ def job_of(patrol: Patrol) -> Job:
     return Job(patrol.jurisdiction, patrol.id, patrol.generation, patrol.handbacks)
 
 
-def hand_over_waiting(database: Database, jobs: Jobs) -> None:
-    """Submit what is queued: a process may have died between the commit and the submission."""
-    for patrol in patrols.waiting(database):
-        jobs.submit(job_of(patrol))
+def hand_over_unfinished(database: Database, jobs: Jobs) -> None:
+    """Submit what is queued, and queue again what nobody is going to finish: a process may have died between a commit
+    and a submission, and a database may have been away when a job wanted to say how it ended."""
+    now = datetime.now(UTC)
+    waiting = patrols.unfinished(database)
+    submitted = jobs.unfinished([job_of(patrol).id for patrol in waiting])
+    for patrol in waiting:
+        if patrol.state is State.QUEUED and patrol.retry_at is not None and patrol.retry_at > now:
+            continue
+        goes_on = submitted.get(job_of(patrol).id)
+        if goes_on is None and patrol.state is State.QUEUED:
+            jobs.submit(job_of(patrol))
+        elif not goes_on:
+            _log.warning("nobody was at a patrol any more", patrol=patrol.id)
+            with database.writing(patrol.jurisdiction) as desk:
+                patrols.try_later(desk, patrol, None, now)
 
 
 def delete_expired(database: Database, blobs: Blobs, keep_days: float) -> int:

@@ -175,7 +175,7 @@ class Uploads:
             _log.info("upload expired", upload=gone)
         waiting = uploads.unfinished(self.intake.database)
         for jurisdiction, upload in waiting:
-            if (self._spool.length(upload.id) or 0) < upload.size:
+            if not self._spool.holds(upload.id, upload.size):
                 continue
             try:
                 replace(self, intake=self.intake.of(jurisdiction)).settle(upload)

@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from serve.cases.matters import Matters
+from serve.errors import LaterError
 from serve.jobs.books import fit
 from serve.jobs.queue import Job
 from serve.jobs.translate import boxes_of, looks_of, picture_of, sightings_of
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from vision.pipeline import PatrolResult
 
 _PROGRESS_SECONDS = 0.5
+# After a fault that may pass: how long until the next try.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
+_MOST_WORDS = 1000
+_RETRY = "look at the files and the server's log, then POST /v1/patrols/{}/reprocess"
 _log = structlog.get_logger(__name__)
 
 
@@ -75,44 +80,50 @@ class Processor:
             entries = [entry for entry, _ in patrols.entries(desk, patrol.id)]
         log = _log.bind(patrol=patrol.id, vehicle=patrol.vehicle, attempt=patrol.attempts)
         if patrol.attempts > self.max_attempts:
-            reason = f"processing ended its process {self.max_attempts} times"
-            self._fail(job, reason, f"look at the files, then POST /v1/patrols/{patrol.id}/reprocess")
+            last = f"; the last error was {patrol.last_error}" if patrol.last_error else ""
+            reason = f"processing ended its process {self.max_attempts} times{last}"
+            self._fail(patrol, reason, _RETRY.format(patrol.id))
             log.error("patrol set aside")
             return
-        folder = self.work_folder / f"{patrol.id}.{job.generation}"
-        settled = False
+        folder = self.work_folder / f"{patrol.id}.{job.generation}.{patrol.attempts}"
         try:
             log.info("patrol starts", files=len(entries))
-            result, path = self._run(job, patrol, entries, folder)
+            result, path = self._run(patrol, entries, folder)
             result = replace(result, faults=tuple(_fault(fault, folder) for fault in result.faults))
-            self._keep(job, patrol, result, path)
-            settled = True
+            self._keep(patrol, result, path)
             log.info("patrol done", sightings=len(result.sightings), faults=len(result.faults))
         except _StoppedError:
-            settled = True
             if self.stop.is_set():
                 with self.database.writing(job.jurisdiction) as desk:
-                    patrols.hand_back(desk, patrol.id, job.generation)
+                    patrols.hand_back(desk, patrol)
             log.info("patrol given back")
+        except LaterError as error:
+            self._try_later(patrol, str(error))
         except JiejingError as error:
-            settled = True
-            self._fail(job, _plain(error.message, folder), _plain(error.remedy, folder))
+            self._fail(patrol, _plain(error.message, folder), _plain(error.remedy, folder))
             log.warning("patrol failed", reason=str(error))
+        except Exception as error:  # whatever it was: tried again, then set aside with its words
+            log.exception("patrol broken off")
+            self._try_later(patrol, f"{type(error).__name__}: {error}"[:_MOST_WORDS])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            if not settled:
-                # A fault of ours: the patrol must not hang for ever, and the error goes on to the log.
-                self._fail(
-                    job,
-                    "an internal error ended the processing; the server's log has the details",
-                    f"report it; after a new version, POST /v1/patrols/{patrol.id}/reprocess",
-                )
+
+    def _try_later(self, patrol: Patrol, error: str) -> None:
+        """After a fault that may pass: queue the patrol again, or set it aside when it has had its tries."""
+        if patrol.attempts >= self.max_attempts:
+            reason = f"processing failed {patrol.attempts} times; the last error was {error}"
+            self._fail(patrol, reason, _RETRY.format(patrol.id))
+            return
+        pause = timedelta(seconds=min(_FIRST_PAUSE_S * 2 ** (patrol.attempts - 1), _LONGEST_PAUSE_S))
+        with self.database.writing(patrol.jurisdiction) as desk:
+            patrols.try_later(desk, patrol, error, datetime.now(UTC) + pause)
 
     def _run(
-        self, job: Job, patrol: Patrol, entries: Sequence[FileEntry], folder: Path
+        self, patrol: Patrol, entries: Sequence[FileEntry], folder: Path
     ) -> tuple[PatrolResult, list[list[float]]]:
         """Lay the files out under their own names and run the pipeline on them."""
-        shutil.rmtree(folder, ignore_errors=True)
+        for left in self.work_folder.glob(f"{patrol.id}.*"):
+            shutil.rmtree(left, ignore_errors=True)
         named: dict[str, list[Path]] = {"media": [], "track": [], "telemetry": []}
         for entry in entries:
             path = folder / entry.kind / entry.name
@@ -133,8 +144,8 @@ class Processor:
             if time.monotonic() - last < _PROGRESS_SECONDS:
                 return
             last = time.monotonic()
-            with self.database.writing(job.jurisdiction) as desk:
-                if not patrols.note_progress(desk, patrol.id, job.generation, done, total):
+            with self.database.writing(patrol.jurisdiction) as desk:
+                if not patrols.note_progress(desk, patrol, done, total):
                     raise _StoppedError
 
         result = self.runner(
@@ -142,7 +153,7 @@ class Processor:
         )
         return result, self.read_path(track, patrol.started_at) if track else []
 
-    def _keep(self, job: Job, patrol: Patrol, result: PatrolResult, path: list[list[float]]) -> None:
+    def _keep(self, patrol: Patrol, result: PatrolResult, path: list[list[float]]) -> None:
         """Write the pictures, then everything else in one transaction, unless the job is out of date by then."""
         found = sightings_of(patrol.id, patrol.started_at, result)
         seen = looks_of(patrol.id, patrol.started_at, result)
@@ -151,8 +162,8 @@ class Processor:
         ]
         boxes = boxes_of(found, result.evidence, pictures)
         now = datetime.now(UTC)
-        with self.database.writing(job.jurisdiction) as desk:
-            if not patrols.note_progress(desk, patrol.id, job.generation, result.frames_read, result.frames_read):
+        with self.database.writing(patrol.jurisdiction) as desk:
+            if not patrols.note_progress(desk, patrol, result.frames_read, result.frames_read):
                 return
             own = [sighting for sighting, _ in found]
             outcome = fit(
@@ -184,9 +195,9 @@ class Processor:
             )
         self.blobs.remove(EVIDENCE, patrol.id, keep=[picture.sha256 for picture in pictures])
 
-    def _fail(self, job: Job, reason: str, remedy: str) -> None:
-        with self.database.writing(job.jurisdiction) as desk:
-            patrols.fail(desk, job.patrol_id, job.generation, reason, remedy, datetime.now(UTC))
+    def _fail(self, patrol: Patrol, reason: str, remedy: str) -> None:
+        with self.database.writing(patrol.jurisdiction) as desk:
+            patrols.fail(desk, patrol, reason, remedy, datetime.now(UTC))
 
 
 def _fault(fault: Fault, folder: Path) -> Fault:

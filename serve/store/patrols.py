@@ -156,10 +156,11 @@ def get(desk: Desk, patrol_id: str) -> Patrol:
     return _patrol(row)
 
 
-def latest(desk: Desk, limit: int) -> list[Patrol]:
-    """The patrols that started last, newest first."""
+def latest(desk: Desk, limit: int, state: State | None = None) -> list[Patrol]:
+    """The patrols that started last, newest first; `state`: only those in it."""
+    wanted = mine(desk) if state is None else mine(desk) & (patrols.c.state == state.value)
     rows = desk.connection.execute(
-        sa.select(patrols).where(mine(desk)).order_by(patrols.c.started_at.desc(), patrols.c.id).limit(limit)
+        sa.select(patrols).where(wanted).order_by(patrols.c.started_at.desc(), patrols.c.id).limit(limit)
     )
     return [_patrol(row) for row in rows]
 
@@ -222,12 +223,32 @@ def queue(desk: Desk, patrol_id: str) -> Patrol:
             generation=patrols.c.generation + 1,
             attempts=0,
             handbacks=0,
+            retry_at=None,
+            last_error=None,
             frames_total=0,
             frames_read=0,
             finished_at=None,
         )
     )
     return get(desk, patrol_id)
+
+
+def queue_again(desk: Desk, patrol_id: str) -> Patrol:
+    """Queue a patrol that is done or was set aside, for the model and rules of today; one that waits goes on waiting.
+
+    Raises NotFoundError, and ConflictError when its files are not there.
+    """
+    patrol = get(desk, patrol_id)
+    if patrol.state is State.RECEIVING:
+        raise ConflictError(
+            "the patrol has not arrived completely", remedy="send the missing files; processing then starts"
+        )
+    if patrol.originals_deleted_at is not None:
+        raise ConflictError(
+            "the patrol's pictures were deleted on schedule",
+            remedy=f"DELETE /v1/patrols/{patrol_id}, then announce and send it again",
+        )
+    return queue(desk, patrol_id) if patrol.state in (State.DONE, State.FAILED) else patrol
 
 
 def start(desk: Desk, patrol_id: str, generation: int) -> Patrol | None:
@@ -245,25 +266,52 @@ def start(desk: Desk, patrol_id: str, generation: int) -> Patrol | None:
     return get(desk, patrol_id) if changed.rowcount else None
 
 
-def hand_back(desk: Desk, patrol_id: str, generation: int) -> None:
+def hand_back(desk: Desk, patrol: Patrol) -> None:
     """Queue a patrol again whose worker was asked to stop; the broken-off attempt does not count."""
     desk.connection.execute(
         patrols.update()
-        .where(patrols.c.id == patrol_id, patrols.c.generation == generation)
+        .where(*_at_work(patrol))
         .values(
             state=State.QUEUED.value, attempts=patrols.c.attempts - 1, handbacks=patrols.c.handbacks + 1, frames_read=0
         )
     )
 
 
-def note_progress(desk: Desk, patrol_id: str, generation: int, read: int, total: int) -> bool:
-    """Show how far a job has come; False when the job is out of date and should stop."""
-    changed = desk.connection.execute(
+def try_later(desk: Desk, patrol: Patrol, error: str | None, retry_at: datetime) -> None:
+    """Queue a patrol again after an error of ours, not before a moment; the attempt counts."""
+    values = {"state": State.QUEUED.value, "handbacks": patrols.c.handbacks + 1, "retry_at": retry_at, "frames_read": 0}
+    if error is not None:
+        values["last_error"] = error
+    desk.connection.execute(
         patrols.update()
-        .where(patrols.c.id == patrol_id, patrols.c.generation == generation)
-        .values(frames_read=read, frames_total=total)
+        .where(
+            patrols.c.id == patrol.id,
+            patrols.c.generation == patrol.generation,
+            patrols.c.handbacks == patrol.handbacks,
+            patrols.c.attempts == patrol.attempts,
+            patrols.c.state.in_([State.QUEUED.value, State.PROCESSING.value]),
+        )
+        .values(values)
+    )
+
+
+def note_progress(desk: Desk, patrol: Patrol, read: int, total: int) -> bool:
+    """Show how far a job has come; False when it is out of date and should stop: the patrol was asked for anew, or
+    another worker has begun it since, this one passing for dead."""
+    changed = desk.connection.execute(
+        patrols.update().where(*_at_work(patrol)).values(frames_read=read, frames_total=total)
     )
     return bool(changed.rowcount)
+
+
+def _at_work(patrol: Patrol) -> tuple[sa.ColumnElement[bool], ...]:
+    """That this attempt is the one that counts."""
+    return (
+        patrols.c.id == patrol.id,
+        patrols.c.generation == patrol.generation,
+        patrols.c.attempts == patrol.attempts,
+        patrols.c.state == State.PROCESSING.value,
+    )
 
 
 def finish(desk: Desk, patrol_id: str, values: dict[str, Any]) -> None:
@@ -273,15 +321,13 @@ def finish(desk: Desk, patrol_id: str, values: dict[str, Any]) -> None:
     )
 
 
-def fail(desk: Desk, patrol_id: str, generation: int, reason: str, remedy: str, now: datetime) -> None:
+def fail(desk: Desk, patrol: Patrol, reason: str, remedy: str, now: datetime) -> None:
     """End a job without a result; what an earlier processing found stays."""
     changed = desk.connection.execute(
-        patrols.update()
-        .where(patrols.c.id == patrol_id, patrols.c.generation == generation)
-        .values(state=State.FAILED.value, finished_at=now)
+        patrols.update().where(*_at_work(patrol)).values(state=State.FAILED.value, finished_at=now)
     )
     if changed.rowcount:
-        set_faults(desk, patrol_id, [("", reason, remedy)])
+        set_faults(desk, patrol.id, [("", reason, remedy)])
 
 
 def set_faults(desk: Desk, patrol_id: str, found: Sequence[tuple[str, str, str]]) -> None:
@@ -325,11 +371,13 @@ def count_waiting(desk: Desk) -> int:
     return int(desk.connection.scalar(query) or 0)
 
 
-def waiting(database: Database) -> list[Patrol]:
-    """All that is queued, in every jurisdiction, longest waiting first: for the worker."""
+def unfinished(database: Database) -> list[Patrol]:
+    """All that is queued or in work, in every jurisdiction, longest waiting first: for the worker."""
     with database.reading("") as desk:
         rows = desk.connection.execute(
-            sa.select(patrols).where(patrols.c.state == State.QUEUED.value).order_by(patrols.c.created_at)
+            sa.select(patrols)
+            .where(patrols.c.state.in_([State.QUEUED.value, State.PROCESSING.value]))
+            .order_by(patrols.c.created_at)
         )
         return [_patrol(row) for row in rows]
 

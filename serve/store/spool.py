@@ -76,6 +76,13 @@ class Spool:
         finally:
             os.close(handle)
 
+    def holds(self, name: str, size: int) -> bool:
+        """Whether a file has so many bytes, durable or not: a cheap question."""
+        try:
+            return self.path(name).stat().st_size >= size
+        except FileNotFoundError:
+            return False
+
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""
         self.path(name).unlink(missing_ok=True)

@@ -134,6 +134,8 @@ workers = sa.Table(
     "workers",
     metadata,
     sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("machine", sa.String(200), nullable=False),
+    sa.Column("process", sa.String(60), nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     # Seconds since 1970 by the database's own clock, since the machines' clocks may differ.
     sa.Column("seen_s", sa.Float, nullable=False),

@@ -44,6 +44,8 @@ def upgrade() -> None:
     op.create_table(
         "workers",
         sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("machine", sa.String(length=200), nullable=False),
+        sa.Column("process", sa.String(length=60), nullable=False),
         sa.Column("started_at", moment(timezone=True), nullable=False),
         sa.Column("seen_s", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
