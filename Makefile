@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench renderer clean
+.PHONY: demo test lint bench chaos renderer clean
 
 $(VENV)/base: pyproject.toml constraints.txt
 	@echo "== making $(VENV) with the base install (no torch)"
@@ -40,6 +40,13 @@ bench: $(VENV)/dev ## what the figures in docs/performance.md rest on; peers are
 renderer: ## Blender as a Python module, for `jiejing simulate --renderer .venv-renderer/bin/python` (1.2 GB, Python 3.11)
 	test -x .venv-renderer/bin/python || python3.11 -m venv .venv-renderer
 	.venv-renderer/bin/python -m pip install --quiet "bpy==4.5.*"
+
+chaos: $(VENV)/dev ## kills, cuts and faults at length (about an hour); the last results stand in docs/experiments.md
+	$(BIN)/python -m tests.chaos --kills 200
+	$(BIN)/python -m tests.chaos --postgres --workers 3 --kills 100 --stops 10 --every 4
+	$(BIN)/python -m tests.chaos --postgres --workers 10 --kills 40 --every 4
+	$(BIN)/python -m tests.faults
+	JIEJING_CUT_UPLOADS=300 JIEJING_OPERATIONS=100000 $(BIN)/python -m pytest -s tests/test_stock_clients.py tests/test_unreliable_client.py
 
 clean: ## remove the virtual environment and build outputs
 	rm -rf $(VENV) build dist

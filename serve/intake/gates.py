@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from serve.errors import InvalidInputError
+from serve.store.spool import storing
 from vision.errors import TrackError
 from vision.track import read_track
 
@@ -37,15 +39,18 @@ def check_track(path: Path, name: str, started_at: datetime, patrol_id: str) -> 
     """
     remedy = f"DELETE /v1/patrols/{patrol_id}, correct the track, announce and send it again"
     link = path.with_name(f"{path.name}{Path(name).suffix.lower()}")
-    link.unlink(missing_ok=True)
-    link.symlink_to(path)
+    with storing():
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
     try:
         track = read_track(link, start=started_at)
     except TrackError as error:
         reason = error.message.replace(str(link), name)
         raise InvalidInputError(f"the track cannot be used: {reason}", remedy=f"{error.remedy}; {remedy}") from error
     finally:
-        link.unlink(missing_ok=True)
+        # One that stays is swept as a stray.
+        with suppress(OSError):
+            link.unlink(missing_ok=True)
     first, last = (started_at + timedelta(seconds=float(track.time_s[i])) for i in (0, -1))
     if last < started_at - _FARTHEST_START or first > started_at + _FARTHEST_START:
         raise InvalidInputError(

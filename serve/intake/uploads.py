@@ -23,7 +23,7 @@ from serve.store import patrols, uploads
 from serve.store.blobs import ORIGINALS
 from serve.store.database import Desk
 from serve.store.patrols import FileEntry, Patrol
-from serve.store.spool import Part, Spool
+from serve.store.spool import Part, Spool, storing
 from serve.store.uploads import Upload
 from vision.errors import JiejingError
 
@@ -137,7 +137,7 @@ class Uploads:
             entry, _ = patrols.expected(desk, patrol_id, sha256)
             patrol = patrols.get(desk, patrol_id)
         path = self._spool.path(name)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), storing():
             # When it is not there, somebody else has just settled it, or nothing is: `settle` tells.
             _check_content(path, entry)
             if entry.kind == "track":

@@ -17,8 +17,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.exceptions import NotFoundError as MissingError
 from obstore.store import LocalStore, from_url
 
-from serve.errors import NotFoundError, SettingsError
-from serve.store.spool import Spool, sync_folder
+from serve.errors import NotFoundError, SettingsError, StorageError
+from serve.store.spool import Spool, storing, sync_folder
 
 ORIGINALS = "originals"
 EVIDENCE = "evidence"
@@ -55,6 +55,15 @@ class Blobs:
         """Move a synced file of the spool under its hash, durably. Doing it again, or at once from two sides, is
         doing it once. Raises NotFoundError when there is neither the part nor the settled file."""
         key = _key(area, patrol_id, sha256)
+        with storing():
+            self._place(part, key)
+            if self._is_local:
+                folder = self._root / area / patrol_id
+                sync_folder(folder)
+                sync_folder(folder.parent)
+            part.unlink(missing_ok=True)
+
+    def _place(self, part: Path, key: str) -> None:
         try:
             if self._is_local:
                 obstore.rename(self._store, f"incoming/{part.name}", key, overwrite=False)
@@ -65,13 +74,10 @@ class Blobs:
         except AlreadyExistsError:
             pass
         except (MissingError, FileNotFoundError):
-            if not self.has(area, patrol_id, sha256):
+            if not self._has(key):
                 raise NotFoundError("the upload is gone", remedy="send the file again from its beginning") from None
-        if self._is_local:
-            folder = self._root / area / patrol_id
-            sync_folder(folder)
-            sync_folder(folder.parent)
-        part.unlink(missing_ok=True)
+        except BaseError as error:
+            raise StorageError(f"the file store failed: {error}", remedy="keep the file and send it later") from error
 
     def put(self, area: str, patrol_id: str, data: bytes) -> str:
         """Store bytes durably; gives their hash. Storing the same again changes nothing."""
@@ -86,8 +92,11 @@ class Blobs:
 
     def has(self, area: str, patrol_id: str, sha256: str) -> bool:
         """Whether the file is there."""
+        return self._has(_key(area, patrol_id, sha256))
+
+    def _has(self, key: str) -> bool:
         try:
-            obstore.head(self._store, _key(area, patrol_id, sha256))
+            obstore.head(self._store, key)
         except (MissingError, FileNotFoundError):
             return False
         return True

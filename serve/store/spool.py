@@ -84,8 +84,9 @@ class Spool:
             return False
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there."""
-        self.path(name).unlink(missing_ok=True)
+        """Delete a file, if it is there. Raises StorageError."""
+        with storing():
+            self.path(name).unlink(missing_ok=True)
 
     def idle_for(self, seconds: float) -> list[str]:
         """The names of files that nothing was written to for so long."""

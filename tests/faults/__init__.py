@@ -1,0 +1,1 @@
+"""Faults of the disk, one at each system call of the upload path."""
