@@ -13,8 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from vision.detector import Letterbox
-from vision.media import decode, picture_header, read_bytes
+from training.decoding import fitted
 
 SIDE = 640
 # Upper ends; the last step is open. Mean luminance from 0 to 255; variance of the Laplacian of the luminance.
@@ -42,9 +41,6 @@ class Conditions:
 
 def conditions(path: Path) -> Conditions:
     """What a picture file is like. Raises MediaError when it cannot be read."""
-    data = read_bytes(path)
-    picture = picture_header(data, path)
-    inner_wh = Letterbox.fit(picture.size_wh, (SIDE, SIDE)).inner_wh
-    placed = Letterbox(inner_wh, inner_wh, (0, 0)).place(decode(data, picture, inner_wh), 0)
+    placed, _ = fitted(path, SIDE)
     grey = cv2.cvtColor(placed, cv2.COLOR_RGB2GRAY)
     return Conditions(float(grey.mean()), float(cv2.Laplacian(grey, cv2.CV_64F).var()))

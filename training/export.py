@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from training.decoding import as_served
 from training.errors import TrainingError
 from vision import boxes
 from vision.suppression import suppress
@@ -39,14 +39,11 @@ class ExportSpec:
 
 
 def as_input(path: Path, size_wh: tuple[int, int]) -> Input:
-    """A picture as the network sees it in the server: letterboxed, centred, (1, 3, height, width) from 0 to 1, RGB."""
-    from vision.detector import Letterbox
+    """A picture as the network sees it in the server: letterboxed, centred, (1, 3, height, width) from 0 to 1, RGB.
 
-    picture = cv2.imread(str(path))
-    if picture is None:
-        raise TrainingError(f"{path}: not a picture", remedy="run `jiejing dataset check`")
-    rgb = np.ascontiguousarray(picture[:, :, ::-1]).astype(np.uint8)
-    placed = Letterbox.fit((rgb.shape[1], rgb.shape[0]), size_wh).place(rgb, PAD)
+    Raises MediaError when it cannot be read.
+    """
+    placed = as_served(path, size_wh, PAD)
     return np.ascontiguousarray(placed.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
 
 

@@ -26,7 +26,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from ultralytics.data.augment import Albumentations
+from ultralytics.data import YOLODataset
+from ultralytics.data.augment import Albumentations, Compose, RandomPerspective
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
@@ -35,6 +36,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from training.augment import patrol_camera
 from training.config import TrainConfig
+from training.decoding import fitted
 from training.errors import TrainingError
 from training.folder_weights import load_folded
 from training.masked_loss import MaskedBCE, known_mask, split_regions
@@ -169,6 +171,56 @@ class RunFolder:
         return self.path / "train" / "weights" / "last.pt"
 
 
+class ServedAffine(RandomPerspective):  # type: ignore[misc]  # ultralytics has no types
+    """The stock random placement, but the middle of a picture falls on whole pixels, as in the server's letterbox.
+
+    Upstream centres an odd number of padded rows half a pixel off, which interpolates every pixel of the picture.
+    """
+
+    def _compute_affine_matrix(
+        self, img: np.ndarray[Any, Any], size: tuple[int, int]
+    ) -> tuple[np.ndarray[Any, Any], float]:
+        placed, scale = super()._compute_affine_matrix(img, size)
+        half = np.eye(3, dtype=np.float32)
+        half[0, 2], half[1, 2] = -((size[0] - img.shape[1]) % 2) / 2, -((size[1] - img.shape[0]) % 2) / 2
+        return placed @ half, scale
+
+
+class StreetDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no types
+    """The stock data set with the server's eyes: decoded and resized by `vision`, in training and validation."""
+
+    def build_transforms(self, hyp: Any = None) -> Any:
+        """As upstream, with `ServedAffine` for each random placement."""
+        transforms = super().build_transforms(hyp)
+        waiting = [transforms]
+        while waiting:
+            steps = waiting.pop().transforms
+            for index, step in enumerate(steps):
+                if isinstance(step, Compose):
+                    waiting.append(step)
+                elif type(step) is RandomPerspective:
+                    steps[index] = ServedAffine(**vars(step))
+        return transforms
+
+    def load_image(
+        self, i: int, rect_mode: bool = True, resize_short: bool = False
+    ) -> tuple[np.ndarray[Any, Any], tuple[int, int], tuple[int, int]]:
+        """As upstream (BGR, its own and its resized height and width), but for how the pixels are come by."""
+        if self.ims[i] is None:
+            pixels, (width, height) = fitted(Path(self.im_files[i]), self.imgsz)
+            shown = np.ascontiguousarray(pixels[:, :, ::-1])
+            if not self.augment or self.cache == "ram":  # the cache keeps what it asked for by itself
+                return shown, (height, width), shown.shape[:2]
+            # Mosaics draw from the latest pictures, which upstream keeps in this way.
+            self.ims[i], self.im_hw0[i], self.im_hw[i] = shown, (height, width), shown.shape[:2]
+            self.buffer.append(i)
+            if 1 < len(self.buffer) >= self.max_buffer_length:
+                oldest = self.buffer.pop(0)
+                self.ims[oldest], self.im_hw0[oldest], self.im_hw[oldest] = None, None, None
+            return shown, (height, width), shown.shape[:2]
+        return self.ims[i], self.im_hw0[i], self.im_hw[i]
+
+
 class StreetTrainer(DetectionTrainer):  # type: ignore[misc]  # ultralytics has no types
     """The stock trainer with our start, our classes, our loss, and bfloat16 on a CPU that has it."""
 
@@ -189,6 +241,24 @@ class StreetTrainer(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
     def set_model_attributes(self) -> None:
         """The data set has more ids than the model has classes: the regions."""
         self.model.nc, self.model.names, self.model.args = len(CLASSES), dict(enumerate(CLASSES)), self.args
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> StreetDataset:
+        """As upstream for detection, with our data set."""
+        return StreetDataset(
+            img_path=img_path,
+            imgsz=self.args.imgsz,
+            batch_size=batch,
+            augment=mode == "train",
+            hyp=self.args,
+            rect=self.args.rect or mode == "val",
+            cache=self.args.cache or None,
+            single_cls=False,
+            stride=max(int(unwrap_model(self.model).stride.max()), 32),
+            pad=0.0 if mode == "train" else 0.5,
+            prefix=f"{mode}: ",
+            task=self.args.task,
+            data=self.data,
+        )
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As upstream; channels last, which is what a CPU's bfloat16 kernels want."""
