@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("training.commands", "train", "Train the detector; resumes after a kill."),
     "evaluate": ("training.commands", "evaluate", "Measure a model through the server's runtime."),
     "evaluate-cases": ("training.city_commands", "evaluate_cases", "Score cases against a simulated city."),
+    "redact": ("training.redaction_commands", "app", "Measure how well people and plates are hidden."),
     "compare": ("training.commands", "compare", "Hold two models against each other on the same pictures."),
     "export": ("training.commands", "export", "Turn a trained checkpoint into a model folder."),
     "publish": ("training.commands", "publish", "Ship a model, unless it finds clearly less than the one before."),

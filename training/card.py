@@ -13,6 +13,7 @@ from training.evaluate import ENOUGH_BOXES
 # Below this mAP50 a card calls a class weak.
 WEAK = 0.5
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+REDACTION = ("<!-- redaction: begin -->", "<!-- redaction: end -->")
 
 
 def table(metrics: Mapping[str, Any]) -> str:
@@ -50,15 +51,20 @@ def table(metrics: Mapping[str, Any]) -> str:
 
 
 def update(card: Path, metrics: Mapping[str, Any]) -> None:
-    """Replace what stands between the card's markers. Raises TrainingError when the card or a marker is missing."""
+    """Replace the table of figures. Raises TrainingError when the card or a marker is missing."""
+    put(card, BEGIN, END, table(metrics))
+
+
+def put(card: Path, begin_mark: str, end_mark: str, content: str) -> None:
+    """Replace what stands between two of the card's markers. Raises TrainingError when the card or one is missing."""
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    head, begin, rest = text.partition(begin_mark)
+    _, end, tail = rest.partition(end_mark)
     if not begin or not end:
         raise TrainingError(
-            f"{card}: no place for the figures", remedy=f"write a card with the lines {BEGIN} and {END}"
+            f"{card}: no place for the figures", remedy=f"write a card with the lines {begin_mark} and {end_mark}"
         )
-    card.write_text(f"{head}{BEGIN}\n{table(metrics)}\n{END}{tail}", encoding="utf-8")
+    card.write_text(f"{head}{begin_mark}\n{content}\n{end_mark}{tail}", encoding="utf-8")
 
 
 def draft(model: str, data: Path, settings: Path) -> str:
@@ -100,6 +106,11 @@ pictures, which flatters precision and recall a little, not the mAP.
 
 {BEGIN}
 {END}
+
+What is hidden of people and plates (`jiejing redact evaluate … --store`):
+
+{REDACTION[0]}
+{REDACTION[1]}
 
 ## What it is not good at
 

@@ -24,6 +24,7 @@ from vision.shipped import model_folder
 from vision.suppression import suppress
 
 MAX_DETECTIONS = 300
+MinScore = float | tuple[float, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,35 +161,41 @@ class Detector:
         return choose_input(picture_wh, self._sizes)
 
     def detect(
-        self, pixels: Rgb, *, size_wh: tuple[int, int] | None = None, min_score: float | None = None
+        self,
+        pixels: Rgb,
+        *,
+        size_wh: tuple[int, int] | None = None,
+        min_score: MinScore = None,
+        input_wh: tuple[int, int] | None = None,
     ) -> Detections:
         """Find things in upright RGB pixels (height, width, 3).
 
         `size_wh`: size of the full-resolution picture when `pixels` were decoded smaller; boxes come back in its
-        pixels. `min_score` replaces the model's thresholds per class.
+        pixels. `min_score`, for all classes or one per class, replaces the model's thresholds; `input_wh` the input
+        size that fits the picture best.
         """
         size_wh = size_wh or (pixels.shape[1], pixels.shape[0])
-        input_wh = self.input_for(size_wh)
+        input_wh = input_wh or self.input_for(size_wh)
         letterbox = Letterbox.fit(size_wh, input_wh)
         placed = letterbox.place(pixels, self.model.pad)
         request = self._request(input_wh)
+        wanted = self.model.thresholds if min_score is None else min_score
+        least = np.broadcast_to(np.asarray(wanted, dtype=np.float64), len(self.model.classes))
         output = np.asarray(request.infer([placed[None]])[0])[0]
         if self.model.nms_iou is None:
             rows = np.asarray(output[:MAX_DETECTIONS], dtype=np.float64)
         else:
-            least = np.array(self.model.thresholds) if min_score is None else min_score
             rows = suppress(output, least, self.model.nms_iou, MAX_DETECTIONS)
-        return self._detections(rows, letterbox, size_wh, min_score)
+        return self._detections(rows, letterbox, size_wh, least)
 
     def _detections(
-        self, rows: boxes.FloatArray, letterbox: Letterbox, size_wh: tuple[int, int], min_score: float | None
+        self, rows: boxes.FloatArray, letterbox: Letterbox, size_wh: tuple[int, int], least: boxes.FloatArray
     ) -> Detections:
         scores = np.clip(rows[:, 4], 0.0, 1.0)
         class_ids = rows[:, 5].round().astype(np.int64)
-        least = np.array(self.model.thresholds)[class_ids] if min_score is None else min_score
         placed = letterbox.undo(rows[:, :4], size_wh)
         has_area = (placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])
-        keep = np.flatnonzero((scores >= least) & has_area)
+        keep = np.flatnonzero((scores >= least[class_ids]) & has_area)
         keep = keep[np.argsort(-scores[keep], kind="stable")]
         return Detections(
             np.asarray(placed[keep], dtype=np.float64),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vision.errors import ModelError
-from vision.taxonomy import CLASSES
+from vision.taxonomy import CLASSES, HIDE_FROM
 
 CLASS_DEFAULT_THRESHOLD = 0.25
 
@@ -21,6 +22,7 @@ class Model:
     `input_sizes`: (width, height) in pixels, multiples of 32, of the static engines; `mean`, `scale` per RGB channel:
     network input = (value - mean) / scale; `thresholds` (one per class, in `classes` order): least score that is shown;
     `nms_iou`: above which overlap the weaker of two boxes of one class goes, None when the output needs no suppression.
+    `hide_from` (one per class): least score at which a thing is hidden, infinite for what need not be.
     """
 
     id: str
@@ -33,7 +35,13 @@ class Model:
     xml: Path
     bin: Path
     thresholds: tuple[float, ...]
+    hide_from: tuple[float, ...]
     nms_iou: float | None = None
+
+    @property
+    def least_scores(self) -> tuple[float, ...]:
+        """One per class: what is seen below it is of no use, neither to show nor to hide."""
+        return tuple(min(both) for both in zip(self.thresholds, self.hide_from, strict=True))
 
 
 def load_model(folder: Path) -> Model:
@@ -63,7 +71,8 @@ def _checked(folder: Path, fields: dict[str, Any]) -> Model:
         raise ValueError(f"input sizes must be multiples of 32, got {sizes}")
     weights = fields["weights"]["openvino"]
     thresholds = fields.get("thresholds", {})
-    unknown = set(thresholds) - set(classes)
+    hiding = HIDE_FROM | fields.get("hiding", {})
+    unknown = (set(thresholds) | set(fields.get("hiding", {}))) - set(classes)
     if unknown:
         raise ValueError(f"thresholds for unknown classes {sorted(unknown)}")
     nms_iou = fields.get("output", {}).get("nms_iou")
@@ -81,6 +90,7 @@ def _checked(folder: Path, fields: dict[str, Any]) -> Model:
         bin=_verified(folder, str(weights["bin"]), str(weights["bin_sha256"])),
         thresholds=tuple(float(thresholds.get(name, CLASS_DEFAULT_THRESHOLD)) for name in classes),
         nms_iou=None if nms_iou is None else float(nms_iou),
+        hide_from=tuple(float(hiding.get(name, math.inf)) for name in classes),
     )
 
 

@@ -18,6 +18,7 @@ from vision.draw import SHOWN_LONGEST_PX, shrink, to_jpeg
 from vision.errors import Fault, JiejingError, MediaError, TrackError
 from vision.frames import Frame
 from vision.locate import FrameDetections, locate
+from vision.media import Rgb
 from vision.model import Model
 from vision.pacing import Pacer
 from vision.parallel import bounded_map
@@ -143,7 +144,7 @@ def run_patrol(
             if progress:
                 progress(read, max(len(pictures), read))
 
-    for (frame, time_s), answer in workers.look_at_all(usable(), _job):
+    for (frame, time_s), answer in workers.look_at_all(usable(), lambda item: _first_look(item[0], workers.model)):
         if isinstance(answer, Fault):
             faults.append(answer)
         else:
@@ -161,7 +162,7 @@ def run_patrol(
         started_at=route.start or _first_moment(judged),
         sightings=located.sightings,
         looks=located.looks,
-        evidence=tuple(_evidence(located.sightings, judged, workers.threads, faults)),
+        evidence=tuple(_evidence(located.sightings, judged, workers, faults)),
         faults=tuple(faults),
         assumptions=tuple(dict.fromkeys((*assumed, *route.notes, *located.notes))),
         frames_read=read,
@@ -202,17 +203,24 @@ def _nothing_judged(faults: list[Fault], route: Track, span_s: tuple[float, floa
     return MediaError(f"none of the pictures could be used ({first})", remedy="see the faults of each picture")
 
 
-def _job(item: tuple[Frame, float]) -> Job:
-    frame, _ = item
+def _first_look(frame: Frame, model: Model) -> Job:
     return Job(
         frame.name,
         path=frame.path,
         pixels=frame.pixels,
         size_wh=frame.size_wh,
         picture=frame.picture,
-        min_score=redact.HIDE_MIN_SCORE,
+        min_score=model.least_scores,
         judge=True,
     )
+
+
+def _second_look(frame: Frame, shown: Rgb, workers: Workers) -> Job:
+    """For hiding people and vehicles, at another size: see `redact.second_input`."""
+    input_wh = redact.second_input(workers.input_for(frame.size_wh))
+    small, _ = shrink(shown, max(input_wh))
+    scores = workers.model.hide_from
+    return Job(frame.name, pixels=small, size_wh=frame.size_wh, min_score=scores, input_wh=input_wh)
 
 
 def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple[str, ...]]:
@@ -235,7 +243,7 @@ def _first_moment(judged: Sequence[_Judged]) -> datetime | None:
 
 
 def _evidence(
-    sightings: Sequence[Sighting], judged: Sequence[_Judged], threads: int, faults: list[Fault]
+    sightings: Sequence[Sighting], judged: Sequence[_Judged], workers: Workers, faults: list[Fault]
 ) -> Iterator[EvidenceFrame]:
     """The chosen frames once more, at showing size, with people and vehicles hidden."""
     wanted: dict[str, list[EvidenceBox]] = {}
@@ -250,7 +258,10 @@ def _evidence(
         except MediaError as error:
             return Fault.of(one.frame.name, error)
         shown, _ = shrink(pixels, SHOWN_LONGEST_PX)
-        private = redact.private_only(one.seen)
+        again = workers.look(_second_look(one.frame, shown, workers)).result()
+        if isinstance(again, Fault):
+            return again
+        private = redact.private_only([one.seen, again.detections], workers.model.hide_from)
         evidence_xyxy = np.array([evidence.box_xyxy for evidence in wanted[one.frame.name]])
         size_wh = (shown.shape[1], shown.shape[0])
         return EvidenceFrame(
@@ -262,7 +273,7 @@ def _evidence(
             person_over_evidence=redact.overlaps_person(evidence_xyxy, private, one.frame.size_wh),
         )
 
-    for outcome in bounded_map(write, _with_pixels(by_name), threads):
+    for outcome in bounded_map(write, _with_pixels(by_name), workers.threads):
         if isinstance(outcome, Fault):
             faults.append(outcome)
         else:

@@ -30,6 +30,12 @@ STRUCTURES = frozenset({"awning", "stall", "shed", "hoarding", "material_pile"})
 ADVERTS = frozenset({"projecting_sign", "signboard", "window_advert"})
 # Serve redaction and occlusion; never leave `vision` as sightings.
 PRIVATE = frozenset({"person", "vehicle"})
+# The least score at which a thing is hidden, unless a model's folder says otherwise: far below the one for showing,
+# since hiding a lamp post costs little and showing a face does not. The second row names what general-purpose models
+# call vehicles; they are hidden for their plates and for who sits in them.
+HIDE_FROM: dict[str, float] = {"person": 0.02} | dict.fromkeys(
+    ("vehicle", "car", "truck", "bus", "motorcycle", "van"), 0.05
+)
 # Fixed to a facade, above the ground: the lower edge of the box does not touch the ground.
 RAISED = frozenset({"awning", "projecting_sign", "signboard", "window_advert"})
 

@@ -31,7 +31,8 @@ def look(job: Job, detector: Detector) -> Seen | Fault:
             if verdict.reason:
                 return Fault(job.name, verdict.reason, "clean the lens, or drive by daylight")
             quality = verdict.quality
-        return Seen(detector.detect(pixels, size_wh=size_wh, min_score=job.min_score), quality)
+        found = detector.detect(pixels, size_wh=size_wh, min_score=job.min_score, input_wh=job.input_wh)
+        return Seen(found, quality)
     except MediaError as error:
         return Fault.of(job.name, error)
 

@@ -44,7 +44,8 @@ class Job:
     """One frame to look at: a picture's file, its bytes, or pixels that were decoded already.
 
     `name` is for faults; `pixels`: upright RGB (height, width, 3) of a picture that is `size_wh` large, perhaps decoded
-    smaller; `picture`: the header, when it was read before; `min_score` replaces the model's thresholds per class;
+    smaller; `picture`: the header, when it was read before; `min_score`, for all classes or one per class, replaces the
+    model's thresholds, `input_wh` the input size that fits the picture best;
     `judge`: a frame that is too dark or blurred becomes a fault instead of being searched.
     """
 
@@ -54,7 +55,8 @@ class Job:
     pixels: Rgb | None = None
     size_wh: tuple[int, int] | None = None
     picture: Picture | None = None
-    min_score: float | None = None
+    min_score: float | tuple[float, ...] | None = None
+    input_wh: tuple[int, int] | None = None
     judge: bool = False
 
 
@@ -137,10 +139,15 @@ class Workers:
 
     def decoded_wh(self, size_wh: tuple[int, int]) -> tuple[int, int]:
         """The least size (width, height) at which a picture of `size_wh` need be decoded for the detector."""
-        from vision.detector import Letterbox, choose_input
+        from vision.detector import Letterbox
 
-        sizes = (self._input_wh,) if self._input_wh else self.model.input_sizes
-        return Letterbox.fit(size_wh, choose_input(size_wh, sizes)).inner_wh
+        return Letterbox.fit(size_wh, self.input_for(size_wh)).inner_wh
+
+    def input_for(self, size_wh: tuple[int, int]) -> tuple[int, int]:
+        """The (width, height) of the input that a picture of this size is seen at."""
+        from vision.detector import choose_input
+
+        return choose_input(size_wh, (self._input_wh,) if self._input_wh else self.model.input_sizes)
 
     def close(self) -> None:
         """End the process; frames that are not answered yet fail."""
