@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "patrol": ("vision.commands", "patrol", "Pictures or video and a track in, located sightings out."),
     "locate": ("vision.commands", "locate", "Geometry and joining alone: detections, track and camera in."),
     "keys": ("serve.key_commands", "app", "Keys for devices and systems: create, list, rotate, revoke."),
+    "originals": ("serve.originals_commands", "app", "Look at what a vehicle sent, and see who did."),
     "simulate": ("training.simulate.commands", "app", "Draw streets with known truth: training pictures and patrols."),
     "dataset": ("training.commands", "dataset", "Check, import, split, preview and gather labelled pictures."),
     "train": ("training.commands", "train", "Train the detector; resumes after a kill."),

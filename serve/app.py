@@ -20,18 +20,21 @@ from serve.doors.guard import Guard, undeclared
 from serve.doors.identity import Identity
 from serve.doors.transfer import Transfers
 from serve.errors import SettingsError
-from serve.intake.desk import Intake, Limits, delete_expired, forget_answers, hand_over_unfinished
+from serve.intake.desk import Intake, Limits, forget_answers, hand_over_unfinished
 from serve.intake.uploads import Uploads
 from serve.jobs.housekeeping import Chore, Housekeeper
 from serve.jobs.leases import RENEWED_EVERY_S, Leases
 from serve.jobs.process import PathReader, Processor, Runner
 from serve.jobs.queue import DbosJobs, Jobs, Work
+from serve.jobs.retention import Keep, Retention
 from serve.settings import Settings
 from serve.sight import Sight, read_path
 from serve.store.blobs import Blobs
 from serve.store.database import Database, Reach
+from serve.store.sealed import Sealer
 
 _HOUSEKEEPING_SECONDS = 10.0
+_RETENTION_SECONDS = 3600.0
 _JOBS_KEPT_DAYS = 30
 JobsMaker = Callable[[Settings, Work | None], Jobs]
 
@@ -74,6 +77,17 @@ def _open(settings: Settings) -> tuple[Matters, Database]:
     return matters, database
 
 
+def blobs_of(settings: Settings) -> Blobs:
+    """The files, as the settings say. Raises SettingsError."""
+    key = settings.originals_key
+    return Blobs(
+        settings.data / "files",
+        store_url=settings.store_url,
+        min_free_bytes=settings.min_free_bytes,
+        sealer=None if key is None else Sealer(key.get_secret_value()),
+    )
+
+
 def preflight(settings: Settings) -> None:
     """Raise what would keep the server from starting, before it starts: one clear line instead of a failed start."""
     _open(settings)[1].close()
@@ -93,8 +107,19 @@ def start_engine(
     durable queue. Raises SettingsError when something that is set cannot be used.
     """
     matters, database = _open(settings)
-    blobs = Blobs(settings.data / "files", store_url=settings.store_url, min_free_bytes=settings.min_free_bytes)
+    blobs = blobs_of(settings)
     blobs.prepare()
+    retention = Retention(
+        database,
+        blobs,
+        Keep(
+            settings.keep_originals_days,
+            settings.keep_unfinished_days,
+            settings.keep_evidence_days,
+            settings.keep_tracks_days,
+            settings.keep_views_days,
+        ),
+    )
     sight = Sight(settings.model)
     processor = Processor(
         database=database,
@@ -120,9 +145,11 @@ def start_engine(
         chores += [
             lambda: hand_over_unfinished(database, queue),
             lambda: queue.forget(datetime.now(UTC) - timedelta(days=_JOBS_KEPT_DAYS)),
-            lambda: delete_expired(database, blobs, settings.keep_originals_days),
+            lambda: retention.originals(datetime.now(UTC)),
         ]
     keepers = [Housekeeper(chores, every_s=_HOUSEKEEPING_SECONDS)]
+    if works:
+        keepers.append(Housekeeper([lambda: retention.enforce(datetime.now(UTC))], every_s=_RETENTION_SECONDS))
     if leases is not None:
         # Apart from the chores: a long one must not make a living worker pass for dead.
         keepers.insert(0, Housekeeper([leases.keep_and_look_after], every_s=RENEWED_EVERY_S))

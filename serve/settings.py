@@ -54,6 +54,20 @@ class Settings(BaseSettings):
     keep_originals_days: float = Field(
         7.0, ge=0, le=3650, description="Days that uploaded pictures are kept after processing, for re-processing."
     )
+    originals_key: SecretStr | None = Field(
+        None,
+        description="32 bytes in base64, with which originals are kept encrypted.",
+    )
+    keep_unfinished_days: float = Field(
+        30.0, ge=0, le=3650, description="Days that patrols are kept that failed or never arrived completely."
+    )
+    keep_evidence_days: float = Field(
+        730.0, ge=0, le=36500, description="Days that evidence pictures are kept, once no open case needs them."
+    )
+    keep_tracks_days: float = Field(365.0, ge=0, le=36500, description="Days that it is kept where a vehicle drove.")
+    keep_views_days: float = Field(
+        1095.0, ge=0, le=36500, description="Days that it is kept who looked at an original."
+    )
     max_file_bytes: int = Field(8 * 1024**3, ge=1, description="Largest file that a patrol may announce.")
     max_files: int = Field(50_000, ge=1, le=1_000_000, description="Most files in one patrol.")
     vehicle_quota_bytes: int = Field(

@@ -140,17 +140,6 @@ def hand_over_unfinished(database: Database, jobs: Jobs) -> None:
                 patrols.try_later(desk, patrol, None, now)
 
 
-def delete_expired(database: Database, blobs: Blobs, keep_days: float) -> int:
-    """Delete the originals of patrols done longer ago than `keep_days`; gives how many patrols that were."""
-    due = patrols.expired(database, datetime.now(UTC) - timedelta(days=keep_days))
-    for jurisdiction, patrol_id in due:
-        with database.writing(jurisdiction) as desk:
-            patrols.finish(desk, patrol_id, {"originals_deleted_at": datetime.now(UTC)})
-        blobs.remove(ORIGINALS, patrol_id)
-        _log.info("originals deleted", patrol=patrol_id)
-    return len(due)
-
-
 def forget_answers(database: Database) -> None:
     """Drop the answers to requests with an Idempotency-Key after their time."""
     answers.forget(database, datetime.now(UTC) - timedelta(days=answers.KEPT_DAYS))

@@ -18,6 +18,7 @@ from obstore.exceptions import NotFoundError as MissingError
 from obstore.store import LocalStore, from_url
 
 from serve.errors import NotFoundError, SettingsError, StorageError
+from serve.store.sealed import Sealer, is_sealed
 from serve.store.spool import Spool, storing, sync_folder
 
 ORIGINALS = "originals"
@@ -31,11 +32,15 @@ class Blobs:
     """The areas are `originals`, never served, and `evidence`, redacted and served.
 
     `root`: local folder, for the spool always and for the files unless `store_url` names an object store such as
-    `s3://bucket/prefix`; its credentials and endpoint come from the usual AWS_… variables. Raises SettingsError.
+    `s3://bucket/prefix`; its credentials and endpoint come from the usual AWS_… variables. With a `sealer` originals
+    are kept encrypted, once they have arrived. Raises SettingsError.
     """
 
-    def __init__(self, root: Path, *, store_url: str | None = None, min_free_bytes: int = 0) -> None:
+    def __init__(
+        self, root: Path, *, store_url: str | None = None, min_free_bytes: int = 0, sealer: Sealer | None = None
+    ) -> None:
         self._root = root
+        self._sealer = sealer
         self._is_local = store_url is None
         self.spool = Spool(root / "incoming", min_free_bytes=min_free_bytes)
         try:
@@ -56,7 +61,15 @@ class Blobs:
         doing it once. Raises NotFoundError when there is neither the part nor the settled file."""
         key = _key(area, patrol_id, sha256)
         with storing():
-            self._place(part, key)
+            if area == ORIGINALS and self._sealer is not None and part.exists():
+                sealed = self.spool.path(secrets.token_hex(16))
+                try:
+                    self._sealer.seal(part, sealed, sha256)
+                    self._place(sealed, key)
+                finally:
+                    sealed.unlink(missing_ok=True)
+            else:
+                self._place(part, key)
             if self._is_local:
                 folder = self._root / area / patrol_id
                 sync_folder(folder)
@@ -109,16 +122,32 @@ class Blobs:
             raise NotFoundError("the file was deleted", remedy="load what named it again") from None
 
     def lay_out(self, area: str, patrol_id: str, sha256: str, target: Path) -> None:
-        """Have the file at a local path: a link where it lies here, a copy otherwise. Raises NotFoundError."""
-        if self._is_local:
-            target.symlink_to(self._root / _key(area, patrol_id, sha256))
-            return
-        try:
-            with target.open("xb") as file:
-                for chunk in obstore.get(self._store, _key(area, patrol_id, sha256)):
-                    file.write(chunk)
-        except MissingError:
-            raise NotFoundError(f"{target.name} was deleted", remedy="announce and send the patrol again") from None
+        """Have the file at a local path: a link where it lies here, a copy otherwise; opened when it was sealed.
+
+        Raises NotFoundError, SettingsError when it was sealed with a key that is not set.
+        """
+        here = self._root / _key(area, patrol_id, sha256)
+        if not self._is_local:
+            here = target.with_name(f".{target.name}.fetched")
+            try:
+                with here.open("xb") as file:
+                    for chunk in obstore.get(self._store, _key(area, patrol_id, sha256)):
+                        file.write(chunk)
+            except MissingError:
+                here.unlink(missing_ok=True)
+                raise NotFoundError(f"{target.name} was deleted", remedy="announce and send the patrol again") from None
+        if area == ORIGINALS and here.is_file() and is_sealed(here):
+            if self._sealer is None:
+                raise SettingsError(
+                    "the originals are sealed, and no key is set", remedy="set JIEJING_ORIGINALS_KEY as when they came"
+                )
+            self._sealer.open(here, target, sha256)
+            if not self._is_local:
+                here.unlink()
+        elif self._is_local:
+            target.symlink_to(here)
+        else:
+            here.rename(target)
 
     def remove(self, area: str, patrol_id: str, keep: Iterable[str] = ()) -> None:
         """Delete a patrol's files of one area, but for those with the hashes to `keep`."""

@@ -382,19 +382,6 @@ def unfinished(database: Database) -> list[Patrol]:
         return [_patrol(row) for row in rows]
 
 
-def expired(database: Database, finished_before: datetime) -> list[tuple[str, str]]:
-    """(jurisdiction, patrol) of those whose originals are due to be deleted: for the worker."""
-    with database.reading("") as desk:
-        rows = desk.connection.execute(
-            sa.select(patrols.c.jurisdiction, patrols.c.id).where(
-                patrols.c.state == State.DONE.value,
-                patrols.c.originals_deleted_at.is_(None),
-                patrols.c.finished_at <= finished_before,
-            )
-        )
-        return [(row.jurisdiction, row.id) for row in rows]
-
-
 def counts_by_state(database: Database) -> dict[str, int]:
     """How many patrols are in each state, over all jurisdictions: for the metrics."""
     with database.reading("") as desk:

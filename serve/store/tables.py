@@ -329,3 +329,16 @@ api_keys = sa.Table(
     sa.Column("revoked_at", UtcDateTime),
     sa.Column("last_used_at", UtcDateTime),
 )
+
+# Every look at an original. It outlives the patrol, so nothing ties it to one.
+original_views = sa.Table(
+    "original_views",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("jurisdiction", sa.String(20), nullable=False, index=True),
+    sa.Column("patrol_id", sa.String(40), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("viewed_at", UtcDateTime, nullable=False),
+)
