@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -193,6 +194,19 @@ def test_class_map_is_checked(folder: Path) -> None:
     assert report.counts()["class-map-target"] == 1
     assert report.counts()["class-unknown"] == 12
     assert check(folder, class_map=read_class_map(["ovf=overflow", "blue box=bin"])).clean
+
+
+def test_a_changed_split_is_named(folder: Path) -> None:
+    """A manifest states its split file and further boxes by checksum; changed or missing they are faults."""
+    split = hashlib.sha256((folder / "split.csv").read_bytes()).hexdigest()
+    manifest(folder, checksum=f'[checksum.files]\n"split.csv" = "{split}"')
+    assert "manifest-checksum" not in check(folder).counts()
+    manifest(folder, checksum='[checksum.files]\n"split.csv" = "0f"\n"boxes.json" = "0f"')
+    found = [one for one in check(folder).faults if one.kind == "manifest-checksum"]
+    assert [(one.file, one.reason) for one in found] == [
+        ("split.csv", "its content is not what was listed"),
+        ("boxes.json", "listed, but not there"),
+    ]
 
 
 def test_checksums_name_the_changed_file(folder: Path) -> None:

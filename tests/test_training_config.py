@@ -9,6 +9,7 @@ import pytest
 
 from training.config import TrainConfig, read_config
 from training.errors import TrainingError
+from training.several import command, gpus, is_worker
 from training.sources import Label
 from training.teacher import groups_of, rows_of, teach, to_labels
 from vision.detections import Detections
@@ -105,3 +106,25 @@ def test_a_street_model_teaches_every_group_and_only_what_is_wanted() -> None:
     assert groups_of(found.class_names) == {"waste", "structures", "adverts", "private"}
     assert groups_of(COCO) == {"private"}
     assert [label.name for label in to_labels(rows_of(found), {"waste"})] == ["bin", "waste"]
+
+
+def test_several_gpus_get_a_process_each(tmp_path: Path) -> None:
+    """The launcher starts the same command with the same configuration once per GPU; an uneven batch is refused."""
+    config = read_config(None, [f"weights={tmp_path / 'w.pt'}", "device=0,1", "batch=16", "freeze=3", "cache=false"])
+    words = command(config, tmp_path / "data", tmp_path / "run")
+    at = words.index("torch.distributed.run")
+    assert words[at + 1 : at + 4] == ["--standalone", "--nproc_per_node", "2"]
+    again = words[words.index("jiejing") + 1 :]
+    assert again[:5] == ["train", "--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
+    assert read_config(None, [word for word in again[5:] if word != "--set"]) == config
+    with pytest.raises(TrainingError, match="multiple of 3"):
+        command(config.model_copy(update={"device": "0,1,2"}), tmp_path, tmp_path)
+    assert gpus(config.model_copy(update={"device": "cpu"})) == 0
+
+
+def test_a_worker_knows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a process that the launcher started trains; the first one starts the launcher."""
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert not is_worker()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert is_worker()

@@ -161,12 +161,14 @@ def train(
     """Train the detector; a run that was killed resumes from its last epoch."""
     from training.config import read_config
     from training.record import write_record
+    from training.several import is_worker
 
     wanted = read_config(config, setting or [])
     trainer = _trainer()
     # Absolute: the library would look for relative paths in a folder of its own settings.
     data, run = data.resolve(), run.resolve()
-    write_record(run, wanted, data)
+    if not is_worker():
+        write_record(run, wanted, data)
     typer.echo(str(trainer.train(wanted, data, trainer.RunFolder(run))))
 
 

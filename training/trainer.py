@@ -40,6 +40,7 @@ from training.decoding import fitted
 from training.errors import TrainingError
 from training.folder_weights import load_folded
 from training.masked_loss import MaskedBCE, known_mask, split_regions
+from training.several import gpus, is_worker, launch
 from training.sources import HIDES, LABEL_NAMES
 from vision.taxonomy import CLASS_IDS, CLASSES
 
@@ -315,11 +316,15 @@ def train(
     for name in ("train.txt", "val.txt"):
         if not (data / name).is_file():
             raise TrainingError(f"{data}: no {name}", remedy="make it with `jiejing dataset gather`")
-    run.path.mkdir(parents=True, exist_ok=True)
     table = run.path / "data.yaml"
-    names = json.dumps(dict(enumerate(LABEL_NAMES)), ensure_ascii=False)
-    table.write_text(f"train: {data / 'train.txt'}\nval: {data / 'val.txt'}\nnames: {names}\n", encoding="utf-8")
-    (run.path / "config.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
+    if not is_worker():
+        run.path.mkdir(parents=True, exist_ok=True)
+        names = json.dumps(dict(enumerate(LABEL_NAMES)), ensure_ascii=False)
+        table.write_text(f"train: {data / 'train.txt'}\nval: {data / 'val.txt'}\nnames: {names}\n", encoding="utf-8")
+        (run.path / "config.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
+        if gpus(config) > 1:
+            launch(config, data, run.path)
+            return run.last
     overrides: dict[str, Any] = config.overrides() | {
         "model": f"{ARCHITECTURE}.yaml",
         "data": str(table),
