@@ -120,7 +120,7 @@ def start_engine(
             settings.keep_views_days,
         ),
     )
-    sight = Sight(settings.model)
+    sight = Sight(settings.model, settings.detector_threads)
     processor = Processor(
         database=database,
         blobs=blobs,

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     clock_tolerance_s: float = Field(300.0, ge=0, description="Seconds that a vehicle's clock may be fast.")
     max_detect_bytes: int = Field(64 * 1024**2, ge=1, description="Largest picture that /v1/detect takes.")
     max_attempts: int = Field(5, ge=1, le=100, description="Starts after which a patrol that kills its worker fails.")
+    detector_threads: int = Field(2, ge=1, le=64, description="Pictures that one process looks at, at the same time.")
     worker_name: str = Field(
         "local", pattern=r"^[\w.-]{1,64}$", description="Name of this worker: one of its own in a fleet."
     )

@@ -20,8 +20,9 @@ _PATH_POINTS = 2000
 class Sight:
     """The configured model, by folder or shipped name. Safe to share between threads."""
 
-    def __init__(self, model: str | None) -> None:
+    def __init__(self, model: str | None, threads: int = 2) -> None:
         self._model = model
+        self._threads = threads
         self._lock = threading.Lock()
         self._loaded: Workers | None = None
 
@@ -32,7 +33,7 @@ class Sight:
 
         with self._lock:
             if self._loaded is None:
-                self._loaded = Workers(self._model)
+                self._loaded = Workers(self._model, threads=self._threads)
             return self._loaded
 
     def detect(self, data: bytes) -> Detections:
