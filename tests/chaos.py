@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import threading
@@ -34,7 +33,7 @@ from serve.store.database import Database
 from serve.store.tables import cases as cases_table
 from serve.store.tables import files, patrols
 from tests.postgres_support import Cluster, cluster
-from tests.process_support import free_port, kill, spawn, until_ready
+from tests.process_support import Process, free_port, kill, spawn, until_ready
 from tests.serve_support import START, picture, thing
 
 JURISDICTION = "000000"
@@ -50,8 +49,8 @@ class Fleet:
     workers: int
     embedded: bool
     port: int = field(default_factory=free_port)
-    server: subprocess.Popen[bytes] | None = None
-    at_work: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    server: Process | None = None
+    at_work: list[Process] = field(default_factory=list)
 
     def start_server(self) -> None:
         """Start it, and wait until it answers."""
@@ -59,7 +58,7 @@ class Fleet:
         self.server = spawn(role, {"data": self.data, "port": self.port, **self.settings})
         until_ready(self.server, self.port)
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self) -> Process:
         """Start one more."""
         return spawn("worker", {"data": self.data, **self.settings})
 

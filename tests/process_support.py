@@ -1,12 +1,12 @@
 """Real processes for the tests: servers and workers that can be killed, and a connection that can be cut.
 
-`python -m tests.process_support server|worker '{settings}'` is what runs in them; the stand-ins of `serve_support` do
-the seeing.
+The stand-ins of `serve_support` do the seeing in them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,21 +36,66 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def spawn(role: str, settings: dict[str, Any], **environment: str) -> subprocess.Popen[bytes]:
-    """Start a server or a worker."""
-    said = json.dumps({name: str(value) for name, value in settings.items()})
-    command = [sys.executable, "-m", "tests.process_support", role, said]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment})
+class Process:
+    """A process of ours, forked from one that has everything imported: killed at random, it must start fast."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def poll(self) -> int | None:
+        """None while it lives."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return 0
+        return None
+
+    def wait(self, timeout: float = PATIENCE_S) -> None:
+        """Wait until it is gone."""
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < deadline, "the process does not end"
+            time.sleep(0.005)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it lives."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+class _Nursery:
+    """The process that the others are forked from."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.process_support"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._lock = threading.Lock()
+
+    def fork(self, role: str, said: str) -> Process:
+        """A new process in this role."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps([role, said]) + "\n")
+            self._process.stdin.flush()
+            return Process(int(self._process.stdout.readline()))
+
+
+_nursery = functools.cache(_Nursery)
+
+
+def spawn(role: str, settings: dict[str, Any]) -> Process:
+    """Start a server (`server`, or `intake` for one without a worker) or a `worker`."""
+    return _nursery().fork(role, json.dumps({name: str(value) for name, value in settings.items()}))
+
+
+def kill(process: Process | subprocess.Popen[bytes]) -> None:
     """kill -9, and wait until it is dead."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
     process.wait()
 
 
-def until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def until_ready(process: Process | subprocess.Popen[bytes], port: int) -> None:
     """Wait until a server answers."""
     deadline = time.monotonic() + PATIENCE_S
     vehicle = Vehicle(f"http://127.0.0.1:{port}", "v")
@@ -64,7 +110,7 @@ def until_ready(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 @contextlib.contextmanager
-def server(folder: Path, port: int, role: str = "server", **settings: Any) -> Iterator[subprocess.Popen[bytes]]:
+def server(folder: Path, port: int, role: str = "server", **settings: Any) -> Iterator[Process]:
     """A server process on `folder` that answers. `role`: `server`, or `intake` for one without a worker."""
     process = spawn(role, {"data": folder, "port": port, **settings})
     try:
@@ -155,10 +201,11 @@ def _reset(connection: socket.socket) -> None:
     connection.close()
 
 
-def main(role: str, said: str) -> None:
-    """What runs in the process."""
+def run(role: str, said: str) -> None:
+    """What a process does."""
     from serve.app import create_app, start_engine
-    from serve.server import configure_logs, listen, run
+    from serve.server import configure_logs, listen
+    from serve.server import run as serve
     from serve.settings import Settings
     from tests.serve_support import no_path, run_fake
 
@@ -169,8 +216,33 @@ def main(role: str, said: str) -> None:
         while True:
             time.sleep(3600)
     app = create_app(settings, works=role == "server", runner=run_fake, path_reader=no_path)
-    run(app, listen(settings.host, settings.port))
+    serve(app, listen(settings.host, settings.port))
+
+
+def main() -> None:
+    """Fork a process for each line that comes, until there are no more."""
+    import psycopg
+    import uvicorn.protocols.http.auto
+
+    import serve.app
+    import tests.serve_support
+
+    assert psycopg, (uvicorn, serve, tests)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while line := sys.stdin.readline():
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+            os.dup2(2, 1)
+            try:
+                run(*json.loads(line))
+            except BaseException:  # noqa: BLE001  # a process of its own: told, and over
+                traceback.print_exc()
+            os._exit(1)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main()

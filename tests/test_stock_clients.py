@@ -21,7 +21,7 @@ import pytest
 from serve.intake import client
 from serve.intake.client import CHUNK_BYTES, LocalFile, Vehicle
 from serve.store.blobs import ORIGINALS
-from tests.process_support import PATIENCE_S, CuttingProxy, free_port, kill, server, spawn, until_ready
+from tests.process_support import PATIENCE_S, CuttingProxy, Process, free_port, kill, server, spawn, until_ready
 from tests.serve_support import START
 
 tusclient = pytest.importorskip("tusclient.client", reason="tuspy is not installed: pip install -e .[dev]")
@@ -194,7 +194,7 @@ class _Killer:
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Process:
         process = spawn("intake", {"data": self._data, "port": self._port})
         until_ready(process, self._port)
         return process

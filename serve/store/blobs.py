@@ -133,7 +133,7 @@ class Blobs:
                 with here.open("xb") as file:
                     for chunk in obstore.get(self._store, _key(area, patrol_id, sha256)):
                         file.write(chunk)
-            except MissingError:
+            except (MissingError, FileNotFoundError):
                 here.unlink(missing_ok=True)
                 raise NotFoundError(f"{target.name} was deleted", remedy="announce and send the patrol again") from None
         if area == ORIGINALS and here.is_file() and is_sealed(here):
