@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "serve": ("serve.commands", "serve", "Run the server with an embedded worker."),
     "worker": ("serve.commands", "worker", "Run a worker alone, for a fleet."),
     "queue": ("serve.queue_commands", "app", "What waits, what was set aside; retry it."),
+    "rescore": ("serve.queue_commands", "rescore", "Look at stored evidence with another model; compare."),
     "upload": ("serve.upload_commands", "upload", "Send a vehicle's patrols; goes on where it stopped."),
     "detect": ("vision.commands", "detect", "Find things in pictures: boxes as JSON, COCO or YOLO."),
     "patrol": ("vision.commands", "patrol", "Pictures or video and a track in, located sightings out."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -72,3 +73,27 @@ def retry(
         for patrol_id in dict.fromkeys(wanted):
             patrols.queue_again(desk, patrol_id)
             typer.echo(f"{patrol_id} queued")
+
+
+def rescore(
+    model: Annotated[str, typer.Option(help="Folder or name of the model to look with.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the comparison here.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="How many look at once.")] = 2,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Ray cluster.", show_default="this machine")] = None,
+    data: Data = None,
+) -> None:
+    """Look at all stored evidence with another model and compare; no case changes. Needs the extra [fleet]."""
+    from serve.commands import settings_of
+    from serve.rescore import Archive, rescore
+
+    settings = settings_of(data=data)
+    archive = Archive(settings.data / "files", settings.store_url)
+    with opened(data) as (database, jurisdiction):
+        found = rescore(database, archive, jurisdiction, model, processes=processes, cluster=cluster)
+    text = json.dumps(found, ensure_ascii=False, indent=1)
+    if output is None:
+        typer.echo(text)
+        return
+    output.write_text(text + "\n", "utf-8")
+    unseen = len(found["cases_no_longer_seen"])
+    typer.echo(f"{found['pictures']} pictures; {unseen} of {found['cases']} cases not seen: {output}")

@@ -43,6 +43,34 @@ class Box:
     box_xyxy: tuple[float, float, float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One box of a sighting in a stored evidence picture, with where that picture lies; box in its pixels."""
+
+    patrol_id: str
+    sha256: str
+    class_name: str
+    case_id: str | None
+    box_xyxy: tuple[float, float, float, float]
+
+
+def shown_everywhere(desk: Desk) -> dict[str, list[Shown]]:
+    """All boxes of the jurisdiction's evidence, by picture."""
+    rows = desk.connection.execute(
+        sa.select(evidence_boxes, evidence.c.patrol_id, evidence.c.sha256, sightings.c.class_name, sightings.c.case_id)
+        .join(evidence, evidence.c.id == evidence_boxes.c.evidence_id)
+        .join(sightings, sightings.c.id == evidence_boxes.c.sighting_id)
+        .join(patrols, patrols.c.id == evidence.c.patrol_id)
+        .where(patrols.c.jurisdiction == desk.jurisdiction)
+        .order_by(evidence_boxes.c.evidence_id, evidence_boxes.c.sighting_id, evidence_boxes.c.rank)
+    )
+    found: defaultdict[str, list[Shown]] = defaultdict(list)
+    for row in rows:
+        box = (row.x_min, row.y_min, row.x_max, row.y_max)
+        found[row.evidence_id].append(Shown(row.patrol_id, row.sha256, row.class_name, row.case_id, box))
+    return dict(found)
+
+
 def replace(
     desk: Desk,
     patrol_id: str,
