@@ -1,117 +1,181 @@
-"""Pictures to boxes: ours and stock ultralytics, interleaved in one run.
+"""Pictures of 12 megapixels to boxes: ours, stock ultralytics, and ultralytics with its own OpenVINO INT8 export.
 
-    python bench/detect.py --weights runs/NAME/best.pt [--rounds 5] [--pictures 50] [--input 640]
+    python -m bench.detect [--weights CHECKPOINT --python TRAIN_PYTHON] [--int8-data DATA.yaml] [--input 640]
+                           [--rounds 5] [--pictures 50] [--labelled NAME=FOLDER] [--work DIR] [-o RESULT.json]
 
-Each round times one side after the other on the same 12-megapixel JPEGs (drawn from the sample patrol, with sensor
-noise); the median of the per-round ratios is reported, CPU time beside wall time. Without `--weights`, or without the
-[train] extra, only ours is measured, and the output says so. The peer runs as shipped: `predict(folder, stream=True)`
-with its own thread settings; ours with two threads.
+Interleaved: in each round every side sees the same files once, in a process of its own; medians of the per-round
+ratios. The peers run as shipped (`predict(folder, stream=True)`, their own thread settings: all cores); ours has two
+threads. The floor is measured in the same run: decoding each file at an eighth of its size in grey, hardly more
+than entropy decoding, and the network's convolution operations at the speed of one large INT8 convolution. With
+`--labelled`, mAP50-95 of every side on the same labelled pictures. `--weights` is the checkpoint that the shipped model
+was exported from; without it only ours is measured. `--int8-data` is the data set file for the peer's INT8 export.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import resource
-import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import simplejpeg
 
-from vision.batch import detect_files
-from vision.detector import Detector
-from vision.shipped import dataset_folder
-
-WIDTH, HEIGHT = 4000, 3000
+from bench.interleave import Side, machine, middle, ratio, rounds, tell
+from bench.material import draw_pictures
 
 
-def draw_pictures(folder: Path, count: int) -> list[Path]:
-    """Sample frames enlarged to 12 megapixels with noise, so that entropy decoding costs what a camera's files cost."""
-    sources = sorted(dataset_folder("sample-patrol").glob("pass-*/*.jpg"))
+def entropy_s(files: list[Path]) -> float:
+    """CPU seconds per file for hardly more than entropy decoding; the least of three passes."""
+    passes = []
+    for _ in range(3):
+        begin = time.process_time()
+        for file in files:
+            simplejpeg.decode_jpeg(file.read_bytes(), "GRAY", min_height=1, min_width=1, min_factor=1)
+        passes.append((time.process_time() - begin) / len(files))
+    return min(passes)
+
+
+def convolution_ops(input_wh: tuple[int, int]) -> float:
+    """Multiplications and additions of the shipped network's convolutions for one picture."""
+    import openvino as ov
+
+    from vision.model import load_model
+    from vision.shipped import model_folder
+
+    model = load_model(model_folder())
+    network = ov.Core().read_model(model.xml, model.bin)
+    network.reshape([1, 3, input_wh[1], input_wh[0]])
+    total = 0.0
+    for op in network.get_ops():
+        if op.get_type_name() in ("Convolution", "GroupConvolution"):
+            kernel = list(op.input(1).get_shape())
+            per_value = np.prod(kernel[1:] if op.get_type_name() == "Convolution" else kernel[2:])
+            total += 2.0 * float(np.prod(list(op.output(0).get_shape()))) * float(per_value)
+    return total
+
+
+def best_convolution_ops_per_s() -> float:
+    """What one thread reaches in a large INT8 convolution (3×3, 256 channels, 80×80), the best of many runs."""
+    import openvino as ov
+    from openvino import opset13 as op
+
     rng = np.random.default_rng(0)
-    files = []
-    for i in range(count):
-        pixels = simplejpeg.decode_jpeg(sources[i % len(sources)].read_bytes())
-        large = cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-        noise = cv2.resize(rng.normal(0, 9, (HEIGHT // 2, WIDTH // 2, 3)).astype(np.float32), (WIDTH, HEIGHT))
-        files.append(folder / f"{i:03d}.jpg")
-        noisy = np.clip(large + noise, 0, 255).astype(np.uint8)
-        files[-1].write_bytes(simplejpeg.encode_jpeg(noisy, quality=88, colorsubsampling="420"))
-    return files
+    data = op.parameter([1, 256, 80, 80], ov.Type.f32)
+    scaled = op.fake_quantize(data, *(np.float32(v) for v in (0, 1, 0, 1)), 256)
+    weights = op.convert(op.constant(rng.integers(-127, 127, (256, 256, 3, 3)).astype(np.int8)), "f32")
+    weights = op.multiply(weights, op.constant(np.full((256, 1, 1, 1), 0.01, np.float32)))
+    result = op.convolution(scaled, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+    again = op.fake_quantize(result, *(np.float32(v) for v in (-1, 1, -1, 1)), 256)
+    network = ov.Model([again], [data])
+    options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
+    request = ov.Core().compile_model(network, "CPU", options).create_infer_request()
+    inputs, took = [rng.random((1, 256, 80, 80), np.float32)], []
+    for _ in range(30):
+        request.infer(inputs)
+        took += [p.real_time.total_seconds() for p in request.get_profiling_info() if p.node_type == "Convolution"]
+    return 2.0 * 256 * 80 * 80 * 256 * 9 / min(took)
 
 
-def timed(run: Callable[[], int]) -> tuple[float, float]:
-    """Wall and CPU seconds of one call."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    run()
-    return time.perf_counter() - wall, time.process_time() - cpu
+def floor(files: list[Path], input_wh: tuple[int, int]) -> dict[str, float]:
+    """The least CPU milliseconds that a picture can cost on this machine."""
+    entropy, ops, speed = entropy_s(files), convolution_ops(input_wh), best_convolution_ops_per_s()
+    return {
+        "entropy_ms": round(1e3 * entropy, 2),
+        "convolution_gops": round(ops / 1e9, 2),
+        "best_int8_convolution_gops_per_s": round(speed / 1e9),
+        "floor_ms": round(1e3 * (entropy + ops / speed), 2),
+    }
 
 
-def ours(files: list[Path], input_px: int) -> Callable[[], int]:
-    """Our batch detection at the smallest 4:3 input with the longest side asked for."""
-    detector = Detector.load(threads=2, input_wh=(input_px, -(-input_px * 3 // 4 // 32) * 32))
-    return lambda: sum(1 for _ in detect_files(files, detector))
+def export_int8(weights: Path, python: str, size: int, data: Path, work: Path) -> Path:
+    """The peer's own INT8 export, `data` its data set file; kept in the work folder."""
+    copy = work / f"peer-{size}.pt"
+    made = work / f"peer-{size}_int8_openvino_model"
+    if not made.is_dir():
+        copy.write_bytes(weights.read_bytes())
+        code = "import sys; from ultralytics import YOLO; a = sys.argv; YOLO(a[1]).export(format='openvino', int8=True,"
+        subprocess.run([python, "-c", code + " imgsz=int(a[2]), data=a[3])", copy, str(size), data], check=True)
+    return made
 
 
-def peer(folder: Path, weights: Path, input_px: int) -> Callable[[], int] | None:
-    """Stock ultralytics, as shipped; None where it is not installed."""
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_OFFLINE", "true")
-    try:
-        from ultralytics import YOLO
-    except ImportError:
-        return None
-    model = YOLO(str(weights))
-    return lambda: sum(1 for _ in model.predict(str(folder), stream=True, imgsz=input_px, verbose=False))
+def accuracies(sides: dict[str, Side], labelled: str) -> dict[str, Any]:
+    """Mean mAP50 and mAP50-95 over the classes of the labelled validation pictures, each side's boxes by our scorer."""
+    from training.evaluate import report
+    from training.sources import load, read_manifest
+    from vision.detections import Detections
+    from vision.media import read_picture
+    from vision.shipped import dataset_folder
+    from vision.taxonomy import CLASSES
+
+    name, _, folder = labelled.partition("=")
+    source = read_manifest(dataset_folder("sample-patrol").parent / name / "manifest.toml")
+    pictures = [picture for picture in load(source, Path(folder)) if picture.split != "train"]
+    found = {}
+    for side, running in sides.items():
+        answers = running.do("accuracy", files=[str(picture.path) for picture in pictures])["boxes"]
+        looks = []
+        for picture, rows in zip(pictures, answers, strict=True):
+            table = np.array(rows, float).reshape(-1, 6)
+            table = table[(table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1])]
+            size_wh = read_picture(picture.path).size_wh
+            ids = table[:, 5].astype(np.int64)
+            looks.append((picture, Detections(table[:, :4], np.clip(table[:, 4], 0, 1), ids, size_wh)))
+        found[side] = report(looks, dict.fromkeys(CLASSES, 0.3))["means"]
+    return {"pictures": len(pictures), **found}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--python", default=sys.executable, help="an interpreter with the [train] extra, for the peers")
+    parser.add_argument("--int8-data", type=Path, help="data set file for the peer's INT8 export")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--input", type=int, default=640)
+    parser.add_argument("--labelled", help="NAME=FOLDER of a source with a manifest in datasets/")
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        files = draw_pictures(Path(name), args.pictures)
-        sides = {"ours": ours(files, args.input)}
-        other = peer(Path(name), args.weights, args.input) if args.weights else None
-        if other:
-            sides["ultralytics"] = other
-        for run in sides.values():
-            run()  # compile and warm the caches
-        times: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
-        for _ in range(args.rounds):
-            for side, run in sides.items():
-                times[side].append(timed(run))
-        result = {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "python": platform.python_version(),
-            "pictures": len(files),
-            "megabytes_each": round(statistics.mean(file.stat().st_size for file in files) / 1e6, 2),
-            "input_px": args.input,
-            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            "seconds_per_picture": {
-                side: {
-                    "wall": round(statistics.median(wall for wall, _ in rows) / len(files), 4),
-                    "cpu": round(statistics.median(cpu for _, cpu in rows) / len(files), 4),
-                }
-                for side, rows in times.items()
+    with tempfile.TemporaryDirectory() as scratch:
+        work = args.work or Path(scratch)
+        files = draw_pictures(work / "12mp", args.pictures)
+        wide = (args.input, -(-args.input * 3 // 4 // 32) * 32)
+        sides = {"ours": Side("ours", sys.executable, {"input_wh": wide})}
+        if args.weights:
+            settings = {"weights": str(args.weights), "size": args.input}
+            sides["predict"] = Side("ultralytics", args.python, settings)
+        if args.weights and args.int8_data:
+            made = export_int8(args.weights, args.python, args.input, args.int8_data, work)
+            sides["predict_int8"] = Side("ultralytics", args.python, {"weights": str(made), "size": args.input})
+        taken = rounds(sides, args.rounds, "folder", path=str(work / "12mp"))
+        count = len(files)
+        result: dict[str, Any] = {
+            "machine": machine(args.python),
+            "threads": "ours: 2 workers of one thread each; peers: their own setting, all cores",
+            "pictures": count,
+            "megabytes_each": round(sum(file.stat().st_size for file in files) / count / 1e6, 2),
+            "input": {"ours": wide, "peers": args.input},
+            "rounds": args.rounds,
+            "per_picture_s": {
+                side: {key: middle(rows, key, count) for key in ("wall", "cpu")} for side, rows in taken.items()
             },
+            "raw": {side: [[round(r[k], 3) for k in ("wall", "cpu")] for r in rows] for side, rows in taken.items()},
         }
-        if other:
-            pairs = zip(times["ultralytics"], times["ours"], strict=True)
-            result["times_faster"] = round(statistics.median(theirs[0] / mine[0] for theirs, mine in pairs), 2)
-        else:
-            result["peer"] = "not measured: give --weights, and install the [train] extra"
-        print(json.dumps(result, indent=2))  # noqa: T201
+        for peer in list(sides)[1:]:
+            result[f"times_faster_than_{peer}"] = {key: ratio(taken, peer, key) for key in ("wall", "cpu")}
+        result["floor"] = floor(files, wide)
+        result["floor"]["share"] = round(result["floor"]["floor_ms"] / 1e3 / middle(taken["ours"], "cpu", count), 3)
+        if args.labelled:
+            square = Side("ours", sys.executable, {"input_wh": (args.input, args.input)})
+            result["accuracy"] = accuracies({**sides, "ours": square}, args.labelled)
+            square.close()
+        for side in sides.values():
+            side.close()
+        tell(result, args.out)
 
 
 if __name__ == "__main__":

@@ -114,9 +114,9 @@ def test_media_are_found_in_natural_order(tmp_path: Path) -> None:
     assert names == ["a/1.png", "b/2.JPG", "b/10.jpg"]
 
 
-def video_file(path: Path, seconds: float = 2.0, rate: int = 10) -> None:
+def video_file(path: Path, seconds: float = 2.0, rate: int = 10, keyframe_every: int = 12) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
+        stream = container.add_stream("mpeg4", rate=rate, options={"g": str(keyframe_every)})
         stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
         for i in range(int(seconds * rate)):
             frame = av.VideoFrame.from_ndarray(pictures.street(160, 128, seed=i), format="rgb24")
@@ -130,6 +130,23 @@ def test_video_frames_come_at_the_wanted_distance(tmp_path: Path) -> None:
     frames = list(media.video_frames(tmp_path / "clip.mp4", 0.5))
     assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.5, 1.0, 1.5])
     assert frames[0].pixels.shape == (128, 160, 3)
+
+
+def test_keyframes_alone_are_decoded_where_they_suffice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keyframes half a second apart serve a frame every half second, and a frame a second; a frame every quarter second
+    takes the others too. The pixels come at the size that is asked for, the video's own size beside them."""
+    video_file(tmp_path / "clip.mp4", seconds=3.0, keyframe_every=5)
+    decoded: list[bool] = []
+    real = media._keyframes_suffice
+    monkeypatch.setattr(media, "_keyframes_suffice", lambda *a: decoded.append(real(*a)) or decoded[-1])
+    for every_s, alone in ((0.5, True), (1.0, True), (0.25, False)):
+        frames = list(media.video_frames(tmp_path / "clip.mp4", every_s, lambda size_wh: (80, 64)))
+        assert decoded.pop() is alone
+        steps = np.diff([frame.time_s for frame in frames])
+        assert steps.min() >= 0.9 * every_s
+        assert steps.max() <= 1.3 * every_s
+        assert {frame.pixels.shape for frame in frames} == {(64, 80, 3)}
+        assert {frame.size_wh for frame in frames} == {(160, 128)}
 
 
 def test_a_file_that_is_no_video_says_so(tmp_path: Path) -> None:

@@ -94,8 +94,10 @@ def test_a_killed_run_resumes_and_becomes_a_model_folder(home: Path, start: Path
     runtime, and each export keeps the trainer's detections."""
     from training.config import TrainConfig
     from training.export import ExportSpec, export
+    from training.quantise import MAY_LOSE, labelled_pictures
     from training.trainer import RunFolder, train
     from vision.detector import Detector
+    from vision.model import load_model
     from vision.taxonomy import CLASSES
 
     config = TrainConfig(weights=start, epochs=2, size=64, batch=2, close_mosaic=1, warmup_epochs=0, cache=False)
@@ -114,9 +116,11 @@ def test_a_killed_run_resumes_and_becomes_a_model_folder(home: Path, start: Path
     assert checkpoint == run.last
     assert [row.split(",")[0] for row in _epochs(run)] == ["1", "2"]
     pictures = sorted((data / "images").iterdir())
-    spec = ExportSpec("tiny", sizes=((64, 64), (96, 64)))
-    found = export(checkpoint, home / "model", spec, pictures, pictures)
+    spec = ExportSpec("tiny", sizes=((64, 64), (96, 64)), int8=True)
+    found = export(checkpoint, home / "model", spec, pictures[:2], pictures, labelled_pictures(data))
     assert found["openvino"]["kept"] == found["onnx"]["kept"] == 1.0
+    assert found["mAP50-95"]["float32"] - found["mAP50-95"]["int8"] <= MAY_LOSE
+    assert load_model(home / "model", "int8").xml.read_text().count("FakeQuantize") > 50
     detector = Detector.load(home / "model", threads=1)
     seen = detector.detect_file(pictures[0], min_score=0.0)
     assert seen.model == found["id"]

@@ -333,19 +333,23 @@ def export(
     data: Annotated[Path, typer.Option(help="The run's data folder: pictures to calibrate and to check on.")],
     folder: Annotated[Path, typer.Option(help="The model folder to write.")],
     name: Annotated[str, typer.Option(help="First part of the model's id.")] = "street-n",
-    int8: Annotated[bool, typer.Option(help="Quantise to INT8, calibrated on training pictures.")] = False,
+    int8: Annotated[
+        bool, typer.Option(help="Add INT8, calibrated on training pictures and judged on validation ones.")
+    ] = False,
     size: Annotated[list[str] | None, typer.Option("--input", help="WIDTHxHEIGHT that the runtime may choose.")] = None,
 ) -> None:
     """Turn a checkpoint into a model folder (OpenVINO and ONNX), each checked against the trainer's own output."""
     _trainer()
     from training.export import ExportSpec
     from training.export import export as export_model
+    from training.quantise import labelled_pictures
 
     sizes = tuple((int(w), int(h)) for w, _, h in (option.partition("x") for option in size or ["640x640", "960x736"]))
     lists = {kind: (data / f"{kind}.txt").read_text(encoding="utf-8").split("\n")[:-1] for kind in ("train", "val")}
     calibration = [Path(path) for path in sorted(set(lists["train"]))][:: max(1, len(set(lists["train"])) // 150)]
     checked = [Path(path) for path in lists["val"]][:: max(1, len(lists["val"]) // 24)]
-    found = export_model(checkpoint, folder, ExportSpec(name=name, sizes=sizes, int8=int8), calibration, checked)
+    spec = ExportSpec(name=name, sizes=sizes, int8=int8)
+    found = export_model(checkpoint, folder, spec, calibration, checked, labelled_pictures(data) if int8 else ())
     if not (folder / "CARD.md").is_file():
         from training.card import draft
 

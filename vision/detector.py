@@ -84,12 +84,24 @@ class Detector:
     _used = False
     _first_use_lock = threading.Lock()
 
-    def __init__(self, model: Model, *, threads: int = 2, input_wh: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threads: int = 2,
+        cores: int | None = None,
+        input_wh: tuple[int, int] | None = None,
+        exact: bool = False,
+    ) -> None:
+        """As `load`, for a model that is loaded; `cores` for all threads together (one each); `exact`: what is
+        not INT8 is computed in float32."""
         import openvino as ov
 
         self.model = model
+        self._exact = {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
         self._sizes = (input_wh,) if input_wh else model.input_sizes
         self.threads = max(1, threads)
+        self._cores = max(self.threads, cores or 0)
         self._core = ov.Core()
         self._compiled: dict[tuple[int, int], Any] = {}
         self._lock = threading.Lock()
@@ -128,7 +140,7 @@ class Detector:
                         steps.build(),
                         "CPU",
                         # One stream per calling thread: plain requests, never the asynchronous queue, which can hang.
-                        {"NUM_STREAMS": self.threads, "INFERENCE_NUM_THREADS": self.threads},
+                        {"NUM_STREAMS": self.threads, "INFERENCE_NUM_THREADS": self._cores, **self._exact},
                     )
                 except RuntimeError as error:
                     raise ModelError(

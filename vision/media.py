@@ -380,4 +380,4 @@ def _keyframes_suffice(stream: Any, every_s: float) -> bool:
     """Whether the container's index lists keyframes no farther apart than the frames that are wanted."""
     unit = float(stream.time_base or 0)
     times = [entry.timestamp * unit for entry in stream.index_entries if entry.is_keyframe]
-    return len(times) > 1 and max(np.diff(times)) <= every_s * (1 + _EARLY)
+    return len(times) > 1 and float(np.diff(times).max()) <= every_s * (1 + _EARLY)

@@ -6,6 +6,7 @@ import hashlib
 import math
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,10 @@ class Model:
         return tuple(min(both) for both in zip(self.thresholds, self.hide_from, strict=True))
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, weights: str = "") -> Model:
     """Read and verify a model folder.
+
+    `weights`: which of its networks, such as "openvino" (16-bit) or "int8"; without it the one for this CPU.
 
     Raises ModelError when `model.toml` is missing or wrong, or when a weight file is missing or not what its hash says.
     """
@@ -57,19 +60,19 @@ def load_model(folder: Path) -> Model:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{file} cannot be read ({error})", remedy="restore it from the release") from error
     try:
-        return _checked(folder, fields)
+        return _checked(folder, fields, weights)
     except KeyError as error:
         raise ModelError(f"{file} lacks the field {error}", remedy="export the model again") from error
     except (TypeError, ValueError) as error:
         raise ModelError(f"{file}: {error}", remedy="export the model again") from error
 
 
-def _checked(folder: Path, fields: dict[str, Any]) -> Model:
+def _checked(folder: Path, fields: dict[str, Any], kind: str) -> Model:
     classes = tuple(str(name) for name in fields["classes"])
     sizes = tuple((int(width), int(height)) for width, height in fields["input"]["sizes"])
     if not sizes or any(side < 32 or side % 32 for size in sizes for side in size):
         raise ValueError(f"input sizes must be multiples of 32, got {sizes}")
-    weights = fields["weights"]["openvino"]
+    weights = fields["weights"][kind or _for_this_cpu(fields["weights"].get("cpu", "openvino"))]
     thresholds = fields.get("thresholds", {})
     hiding = HIDE_FROM | fields.get("hiding", {})
     unknown = (set(thresholds) | set(fields.get("hiding", {}))) - set(classes)
@@ -92,6 +95,19 @@ def _checked(folder: Path, fields: dict[str, Any]) -> Model:
         nms_iou=None if nms_iou is None else float(nms_iou),
         hide_from=tuple(float(hiding.get(name, math.inf)) for name in classes),
     )
+
+
+@cache
+def _for_this_cpu(stated: str) -> str:
+    """The network that model.toml states for CPUs; the 16-bit one where the CPU multiplies matrices of bfloat16.
+
+    There (AMX) both take the same time, and INT8 is a little less exact (docs/performance.md).
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return stated
+    return "openvino" if "amx_bf16" in flags else stated
 
 
 def _verified(folder: Path, name: str, sha256: str) -> Path:
