@@ -33,7 +33,9 @@ lint: $(VENV)/dev ## ruff, mypy (strict) and the import contracts
 	$(BIN)/lint-imports
 
 bench: $(VENV)/dev ## what the figures in docs/performance.md rest on; peers are measured where they are installed
-	$(BIN)/python bench/detect.py $(BENCH_ARGS)
+	$(BIN)/python -m bench.detect $(BENCH_ARGS)
+	$(BIN)/python -m bench.fast start
+	$(BIN)/python -m bench.fast patrol
 	$(BIN)/python bench/locate.py
 	$(BIN)/python bench/merge.py
 

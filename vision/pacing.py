@@ -12,6 +12,8 @@ from vision.track import Track
 # From a place so near and a heading so alike a picture shows the same: at 5 m, half a metre is one of ten looks at a
 # thing that is passed, and 2° move it by less than its own error in the picture.
 NEAR_M, ALIKE_DEG = 0.5, 2.0
+# So many views from one place are used before others are skipped: their errors average out.
+ENOUGH = 3
 # Even at rest a look now and then: what hid the ground drives on, and a track may have stopped while the vehicle did
 # not.
 REST_S = 3.0
@@ -34,8 +36,8 @@ class Pacer:
     def shows_more(self, time_s: float) -> bool:
         """Whether a frame at this time, in seconds of the track, is worth decoding; a frame that is counts as used.
 
-        Not so when a used frame of the last half minute was taken from the same place in the same direction, and the
-        last used frame is only seconds old. Where the track is silent every frame is worth it.
+        Not so when enough used frames of the last half minute were taken from the same place in the same direction, and
+        the last used frame is only seconds old. Where the track is silent every frame is worth it.
         """
         at = int(np.searchsorted(self._times, time_s))
         if not 0 < at < len(self._times) or not self._known[at - 1 : at + 1].all():
@@ -46,11 +48,11 @@ class Pacer:
         while self._used and not -FRESH_S < time_s - self._used[0][0] < FRESH_S:
             self._used.popleft()
         rested = not self._used or abs(time_s - self._used[-1][0]) >= REST_S
-        seen = any(
+        seen = sum(
             np.hypot(east - e, north - n) < NEAR_M and abs(turn - t) < np.radians(ALIKE_DEG)
             for _, e, n, t in self._used
         )
-        if seen and not rested:
+        if seen >= ENOUGH and not rested:
             return False
         self._used.append((time_s, float(east), float(north), turn))
         return True
