@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench chaos renderer clean
+.PHONY: demo test lint bench chaos contract renderer clean
 
 $(VENV)/base: pyproject.toml constraints.txt
 	@echo "== making $(VENV) with the base install (no torch)"
@@ -42,6 +42,9 @@ bench: $(VENV)/dev ## what the figures in docs/performance.md rest on; peers are
 renderer: ## Blender as a Python module, for `jiejing simulate --renderer .venv-renderer/bin/python` (1.2 GB, Python 3.11)
 	test -x .venv-renderer/bin/python || python3.11 -m venv .venv-renderer
 	.venv-renderer/bin/python -m pip install --quiet "bpy==4.5.*"
+
+contract: $(VENV)/dev ## 100,000 requests of every role against the OpenAPI document; the last result stands in docs/experiments.md
+	$(BIN)/python bench/contract.py --requests 100000
 
 chaos: $(VENV)/dev ## kills, cuts and faults at length (about an hour); the last results stand in docs/experiments.md
 	$(BIN)/python -m tests.chaos --kills 200

@@ -196,7 +196,7 @@ def create_app(
     problems.install(app)
     app.state.transfers = Transfers(settings.max_transfers)
     for door in (patrols, uploads, cases, feedback, detect, health):
-        app.include_router(door.router)
+        app.include_router(door.router, responses=problems.DOCUMENTED)
     console.install(app)
     if silent := undeclared(app):
         raise RuntimeError(f"routes that do not say what they ask for: {', '.join(silent)}")

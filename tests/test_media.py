@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests import pictures
-from vision import media
+from vision import media, video
 from vision.errors import MediaError
 
 
@@ -127,7 +127,7 @@ def video_file(path: Path, seconds: float = 2.0, rate: int = 10, keyframe_every:
 def test_video_frames_come_at_the_wanted_distance(tmp_path: Path) -> None:
     """A two-second clip read every half second yields four frames with their own times."""
     video_file(tmp_path / "clip.mp4")
-    frames = list(media.video_frames(tmp_path / "clip.mp4", 0.5))
+    frames = list(video.video_frames(tmp_path / "clip.mp4", 0.5))
     assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.5, 1.0, 1.5])
     assert frames[0].pixels.shape == (128, 160, 3)
 
@@ -153,5 +153,5 @@ def test_a_file_that_is_no_video_says_so(tmp_path: Path) -> None:
     """Text named .mp4 is a MediaError with a remedy."""
     (tmp_path / "clip.mp4").write_text("no video at all")
     with pytest.raises(MediaError) as caught:
-        media.read_video(tmp_path / "clip.mp4")
+        video.read_video(tmp_path / "clip.mp4")
     assert caught.value.remedy

@@ -18,9 +18,8 @@ from vision.media import (
     find_media,
     read_bytes,
     read_picture,
-    read_video,
-    video_frames,
 )
+from vision.video import read_video, video_frames
 
 # Beyond its ends a track says nothing; a receiver's last fix may still come a little before the last frame.
 TRACK_SLACK_S = 1.5
@@ -103,7 +102,7 @@ def of_video(
 ) -> Iterator[Frame]:
     """The frames of a video about `every_s` apart, decoded, at the size that `fit` gives for the video's.
 
-    Raises MediaError as `media.video_frames` does.
+    Raises MediaError as `video.video_frames` does.
     """
     video = read_video(path)
     for frame in video_frames(path, every_s, fit):

@@ -1,4 +1,4 @@
-"""Pictures and videos from disk: what their headers say, and their pixels at the size that is wanted.
+"""Pictures from disk: what their headers say, and their pixels at the size that is wanted.
 
 Headers are checked before anything is decoded, so that a hostile or broken file costs little and becomes one clear
 line.
@@ -11,7 +11,7 @@ import io
 import re
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -278,106 +278,3 @@ def _decode_any(data: bytes) -> Rgb:
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except _PILLOW_ERRORS as error:
         raise MediaError(f"the picture is broken ({error})", remedy="copy it again from the camera") from error
-
-
-@dataclass(frozen=True, slots=True)
-class VideoFrame:
-    """One frame of a video: `time_s` is its presentation time in seconds from the file's start; `size_wh` the video's
-    size, of which `pixels` may be a smaller copy."""
-
-    time_s: float
-    pixels: Rgb
-    size_wh: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Video:
-    """A video's header: when it was started, if the file says so (UTC), its size after rotation and its length."""
-
-    path: Path
-    started_at: datetime | None
-    size_wh: tuple[int, int]
-    duration_s: float | None
-
-
-def _open_video(path: Path) -> Any:
-    import av
-
-    try:
-        # A container may point at other files or hosts; only this file may be opened.
-        container = av.open(str(path), options={"protocol_whitelist": "file"})
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(f"not a video that can be read ({error})", remedy="convert it to H.264 in MP4") from error
-    if not container.streams.video:
-        container.close()
-        raise MediaError("the file holds no video", remedy="give the camera's own video file")
-    return container
-
-
-def read_video(path: Path) -> Video:
-    """The header of a video. Raises MediaError when it cannot be opened or holds no pictures."""
-    with _open_video(path) as container:
-        stream = container.streams.video[0]
-        created = container.metadata.get("creation_time") or stream.metadata.get("creation_time")
-        try:
-            started_at = datetime.fromisoformat(created).astimezone(UTC) if created else None
-        except ValueError:
-            started_at = None
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if not width or not height or width * height > MAX_PIXELS:
-            raise MediaError(f"{width}×{height} pixels cannot be used", remedy="convert it to 4K or less")
-        duration = container.duration / 1e6 if container.duration else None
-        return Video(path, started_at, (width, height), duration)
-
-
-# Frames that no other frame refers to need not be decoded where they are not wanted; a second holds several others.
-_NONREF_FROM_S = 0.25
-# A keyframe that comes a little early is still taken; frame rates are seldom whole numbers.
-_EARLY = 0.1
-
-
-def video_frames(
-    path: Path, every_s: float, fit: Callable[[tuple[int, int]], tuple[int, int]] | None = None
-) -> Iterator[VideoFrame]:
-    """The frames of a video about `every_s` seconds apart (a tenth less at least), by presentation time.
-
-    Only keyframes are decoded where they lie close enough. `fit` says for the video's (width, height) at which size the
-    pixels are wanted; without it they come as they are.
-
-    Raises MediaError when the file can't be opened, or when decoding breaks before the first frame; a file cut off in
-    the middle yields what it holds.
-    """
-    import av
-
-    with _open_video(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        if _keyframes_suffice(stream, every_s):
-            stream.codec_context.skip_frame = "NONKEY"
-            stream.thread_type = "SLICE"  # keyframes far apart: threads by frame would only hold more of them
-        elif every_s >= _NONREF_FROM_S:
-            stream.codec_context.skip_frame = "NONREF"
-        next_s, first = -np.inf, None
-        try:
-            for frame in container.decode(stream):
-                if frame.time is None:
-                    continue
-                first = frame.time if first is None else first
-                time_s = frame.time - first
-                if time_s < next_s - _EARLY * every_s:
-                    continue
-                next_s = time_s + every_s
-                size_wh = (frame.width, frame.height)
-                wanted = fit(size_wh) if fit else size_wh
-                smaller = frame.reformat(*wanted, format="rgb24", interpolation="AREA")
-                yield VideoFrame(time_s, np.asarray(smaller.to_ndarray(), dtype=np.uint8), size_wh)
-        except (av.error.FFmpegError, OSError) as error:
-            if first is None:
-                raise MediaError(f"the video is broken ({error})", remedy="copy it again from the camera") from error
-
-
-def _keyframes_suffice(stream: Any, every_s: float) -> bool:
-    """Whether the container's index lists keyframes no farther apart than the frames that are wanted."""
-    unit = float(stream.time_base or 0)
-    times = [entry.timestamp * unit for entry in stream.index_entries if entry.is_keyframe]
-    return len(times) > 1 and float(np.diff(times).max()) <= every_s * (1 + _EARLY)

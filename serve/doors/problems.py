@@ -39,6 +39,29 @@ MEDIA_TYPE = "application/problem+json"
 _DATABASE_BACK_S = 5
 _log = structlog.get_logger(__name__)
 
+# For the description of the interface: what any route may answer instead of its success.
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem document (RFC 9457); `remedy` says what to do.",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "remedy": {"type": "string"},
+                        "errors": {"type": "array", "items": {"type": "object"}},
+                    },
+                }
+            }
+        },
+    }
+}
+
 
 def problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
     """A problem document. `detail` ends with the remedy."""

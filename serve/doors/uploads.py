@@ -69,7 +69,11 @@ class TusRoute(APIRoute):
 
 
 router = APIRouter(
-    prefix="/v1/uploads", tags=["uploads"], route_class=TusRoute, dependencies=[needs(Scope.PATROLS_WRITE)]
+    prefix="/v1/uploads",
+    tags=["uploads"],
+    route_class=TusRoute,
+    default_response_class=Response,  # answers are headers alone
+    dependencies=[needs(Scope.PATROLS_WRITE)],
 )
 _CHUNK_BODY = {"requestBody": {"content": {CHUNK_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
 

@@ -1,0 +1,72 @@
+"""Files that mean harm: none is decoded beyond its bounds, none runs, none is written where it wants to be."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import NAMES, hostile_files
+from tests.serve_support import manifest, picture, running, thing
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.slow
+def test_two_hundred_hostile_files_cost_little(tmp_path: Path) -> None:
+    """None takes 2 CPU seconds or brings a process over 512 MB, each is refused with a sentence or read; nothing else
+    appears on the disk."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    files = dict(hostile_files())
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    assert len(files) >= 200
+    command = [sys.executable, "-m", "tests.hostile", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    slow = {name: row for name, row in told["files"].items() if row[0] > 2.0}
+    assert slow == {}
+    assert told["peak_mb"] < 512
+    assert set(told["files"]) == set(files)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(files)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert not Path("/tmp/jiejing-was-here").exists()
+    refused = sum(row[2].startswith("refused") for row in told["files"].values())
+    assert refused >= 100
+
+
+def test_names_that_climb_are_refused(tmp_path: Path) -> None:
+    """No name of a client becomes a path: what has folders, control characters or a leading dot is answered 422."""
+    with running(tmp_path) as client:
+        before = sorted(tmp_path.parent.rglob("*"))
+        for name in NAMES:
+            answer = client.post("/v1/patrols", json=manifest({name: picture(thing())}))
+            assert answer.status_code == 422, name
+        for path in (
+            "/v1/evidence/..%2f..%2fjiejing.sqlite.jpg",
+            "/static/..%2f..%2fsettings.py",
+            "/v1/patrols/..%2fx",
+        ):
+            assert client.get(path).status_code in (404, 422), path
+        assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+def test_the_server_loads_no_pickles() -> None:
+    """Neither `serve` nor `vision` names what runs code out of a file: torch.load, pickle.load, eval, yaml.load.
+
+    `vision.workers` sends pickles to a process of its own over its own pipe, never from a file."""
+    forbidden = re.compile(r"torch\.load|pickle\.loads?\(|\beval\(|\bexec\(|yaml\.load\(|marshal\.|shelve\.|np\.load\(")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("serve", "vision")
+        for path in (ROOT / folder).rglob("*.py")
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        if forbidden.search(line)
+    ]
+    assert found == []
