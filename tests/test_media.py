@@ -137,10 +137,14 @@ def test_keyframes_alone_are_decoded_where_they_suffice(tmp_path: Path, monkeypa
     takes the others too. The pixels come at the size that is asked for, the video's own size beside them."""
     video_file(tmp_path / "clip.mp4", seconds=3.0, keyframe_every=5)
     decoded: list[bool] = []
-    real = media._keyframes_suffice
-    monkeypatch.setattr(media, "_keyframes_suffice", lambda *a: decoded.append(real(*a)) or decoded[-1])
+    real = video._keyframes_suffice
+    monkeypatch.setattr(video, "_keyframes_suffice", lambda *a: decoded.append(real(*a)) or decoded[-1])
     for every_s, alone in ((0.5, True), (1.0, True), (0.25, False)):
-        frames = list(media.video_frames(tmp_path / "clip.mp4", every_s, lambda size_wh: (80, 64)))
+        frames = list(video.video_frames(tmp_path / "clip.mp4", every_s, lambda size_wh: (80, 64)))
+        # The same again in this process, where it can be seen.
+        job = {"every_s": every_s, "size_wh": (160, 128), "wanted_wh": (80, 64)}
+        here = [said["time_s"] for said, _ in video.answer(tmp_path / "clip.mp4", job)]
+        assert here == [frame.time_s for frame in frames]
         assert decoded.pop() is alone
         steps = np.diff([frame.time_s for frame in frames])
         assert steps.min() >= 0.9 * every_s
