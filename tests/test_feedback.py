@@ -95,10 +95,10 @@ def test_the_same_key_is_one_decision(client: TestClient) -> None:
     key = {"Idempotency-Key": "k1"}
     first = client.post("/v1/feedback", json={"verdict": "confirm", "case": case, "by": "li"}, headers=key)
     again = client.post("/v1/feedback", json={"verdict": "confirm", "case": case, "by": "li"}, headers=key)
-    assert (first.status_code, again.status_code) == (201, 200)
+    assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
     other = client.post("/v1/feedback", json={"verdict": "reject", "case": case, "by": "li"}, headers=key)
-    assert other.status_code == 409
+    assert other.status_code == 422
     assert len(lines(client)) == 1
     without = client.post("/v1/feedback", json={"verdict": "confirm", "case": case, "by": "li"})
     assert without.status_code == 201

@@ -320,3 +320,16 @@ def test_shares_and_queues_are_bounded(tmp_path: Path) -> None:
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) > 0
         assert create(client, second, body=PICTURE).status_code == 201
+
+
+def test_every_post_that_changes_something_takes_a_key(client: TestClient) -> None:
+    """The interface's own description: all POST routes but the one that only looks at a picture."""
+    described = client.get("/openapi.json").json()["paths"]
+    posts = {path: route["post"] for path, route in described.items() if "post" in route}
+    keyed = {
+        path
+        for path, route in posts.items()
+        if any(one["name"] == "Idempotency-Key" for one in route.get("parameters", []))
+    }
+    assert len(keyed) >= 4
+    assert set(posts) - keyed == {"/v1/detect"}

@@ -9,17 +9,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from serve.access import Scope
 from serve.cases.values import stable_id
 from serve.context import Here
 from serve.doors.guard import needs
+from serve.doors.once import Key, once
 from serve.errors import InvalidInputError
 from serve.store import feedback
+from serve.store.answers import Answer
+from serve.store.database import Desk
 from serve.store.feedback import Decision
 from vision.taxonomy import CLASS_IDS, CLASSES
 
@@ -79,19 +81,14 @@ class FeedbackReceipt(BaseModel):
 @router.post(
     "",
     dependencies=[needs(Scope.FEEDBACK_WRITE)],
-    responses={200: {"description": "known"}, 201: {"description": "new"}},
+    status_code=201,
     response_model=FeedbackReceipt,
 )
-def decide(
-    said: Feedback,
-    here: Here,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
-) -> Response:
+def decide(said: Feedback, request: Request, here: Here, idempotency_key: Key = None) -> Response:
     """Record a decision; the same Idempotency-Key again changes nothing and gives the same answer."""
-    jurisdiction = here.caller.reach.jurisdiction
     now = datetime.now(UTC)
     decision = Decision(
-        id=stable_id("d", jurisdiction, *(("key", idempotency_key) if idempotency_key else (uuid.uuid4(),))),
+        id=stable_id("d", here.caller.reach.jurisdiction, uuid.uuid4()),
         request_sha256=hashlib.sha256(said.model_dump_json(by_alias=True).encode()).hexdigest(),
         verdict=said.verdict,
         actor=said.by,
@@ -101,15 +98,15 @@ def decide(
         new_class=said.class_name,
         new_box=said.box,
     )
-    with here.writing() as desk:
-        rows = feedback.known(desk, decision.id, decision.request_sha256)
-        is_new = not rows
-        if is_new:
-            boxes = feedback.judged(desk, said.case, said.sighting, said.evidence)
-            _check(said, boxes)
-            rows = feedback.record(desk, decision, boxes)
-    receipt = FeedbackReceipt(id=decision.id, boxes=len(rows), recorded_at=rows[0]["recorded_at"])
-    return JSONResponse(jsonable_encoder(receipt), status_code=201 if is_new else 200)
+
+    def record(desk: Desk) -> Answer:
+        boxes = feedback.judged(desk, said.case, said.sighting, said.evidence)
+        _check(said, boxes)
+        rows = feedback.record(desk, decision, boxes)
+        receipt = FeedbackReceipt(id=decision.id, boxes=len(rows), recorded_at=now)
+        return Answer(201, receipt.model_dump(mode="json"))
+
+    return once(here, request, idempotency_key, said, record)
 
 
 def _check(said: Feedback, boxes: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serve.errors import ConflictError, NotFoundError
+from serve.errors import NotFoundError
 from serve.store.cases import only_reached, take_turn
 from serve.store.database import Desk
 from serve.store.tables import evidence, evidence_boxes, feedback, patrols, sightings
@@ -84,23 +84,12 @@ def judged(desk: Desk, case: str | None, sighting: str | None, picture: str | No
     return found
 
 
-def known(desk: Desk, decision_id: str, request_sha256: str) -> list[dict[str, Any]]:
-    """The rows of a decision that was recorded before, none when it was not.
+def record(desk: Desk, decision: Decision, boxes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write a decision down, one row per box; gives the rows. `boxes` as from `judged`.
 
-    Waits for its turn first, so that two requests with one key cannot both be the first, and rows become visible in
-    the order of their ids. Raises ConflictError when the key was used for another request.
+    Waits for its turn first, so that rows become visible in the order of their ids.
     """
     take_turn(desk)
-    rows = _rows(desk, feedback.c.decision_id == decision_id)
-    if rows and rows[0]["request_sha256"] != request_sha256:
-        raise ConflictError(
-            "this Idempotency-Key came with another decision before", remedy="take a new key for a new decision"
-        )
-    return rows
-
-
-def record(desk: Desk, decision: Decision, boxes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write a decision down, one row per box; gives the rows. `boxes` as from `judged`, after `known`."""
     common = {
         "decision_id": decision.id,
         "jurisdiction": desk.jurisdiction,
