@@ -312,6 +312,10 @@ def publish(
         stored(candidate, found)
         looks = found.looks
     differences = _differences(before, candidate, pictures, looks) if before.is_dir() else []
+    for one in differences:
+        if one.figure == "recall":
+            change = f"{one.a:.3f} -> {one.b:.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+            typer.echo(f"recall {one.class_name:16s} {one.boxes:5d} boxes  {change}")
     verdict = judge(candidate, differences)
     for warning in verdict.warnings:
         typer.echo(f"warning: {warning}", err=True)
