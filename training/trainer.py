@@ -390,14 +390,14 @@ def export_module(checkpoint: Path) -> nn.Module:
 
 
 def write_onnx(module: nn.Module, path: Path, example: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-    """ONNX with dynamic height and width; input `images`, output `detections`."""
+    """ONNX with dynamic batch, height and width; input `images`, output `detections`."""
     torch.onnx.export(
         module,
         (torch.from_numpy(example),),
         str(path),
         input_names=["images"],
         output_names=["detections"],
-        dynamic_axes={"images": {2: "height", 3: "width"}},
+        dynamic_axes={"images": {0: "batch", 2: "height", 3: "width"}, "detections": {0: "batch", 2: "places"}},
         opset_version=18,
         dynamo=False,
     )

@@ -7,19 +7,17 @@ from a one-to-one head that needs no suppression.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from vision import boxes
 from vision.detections import Detections
-from vision.errors import ModelError
 from vision.media import Picture, Rgb, decode, picture_header, read_bytes
-from vision.model import Model, check_input, load_model
+from vision.model import Device, Model, check_input, load_model
+from vision.runtime import CpuRuntime, GpuRuntime, Runtime
 from vision.shipped import model_folder
 from vision.suppression import suppress
 
@@ -78,11 +76,7 @@ def choose_input(picture_wh: tuple[int, int], sizes: tuple[tuple[int, int], ...]
 
 
 class Detector:
-    """A loaded model. Safe to share between threads: each thread has its own inference request per input size."""
-
-    # Whether this process has passed an array through the binding yet; detectors share the lock.
-    _used = False
-    _first_use_lock = threading.Lock()
+    """A loaded model. Safe to share between threads."""
 
     def __init__(
         self,
@@ -92,81 +86,36 @@ class Detector:
         cores: int | None = None,
         input_wh: tuple[int, int] | None = None,
         exact: bool = False,
+        device: Device = "cpu",
     ) -> None:
         """As `load`, for a model that is loaded; `cores` for all threads together (one each); `exact`: what is
         not INT8 is computed in float32."""
-        import openvino as ov
-
         self.model = model
-        self._exact = {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
         self._sizes = (input_wh,) if input_wh else model.input_sizes
         self.threads = max(1, threads)
-        self._cores = max(self.threads, cores or 0)
-        self._core = ov.Core()
-        self._compiled: dict[tuple[int, int], Any] = {}
-        self._lock = threading.Lock()
-        self._local = threading.local()
+        self._runtime: Runtime
+        if device == "gpu":
+            self._runtime = GpuRuntime(model)
+        else:
+            self._runtime = CpuRuntime(model, threads=self.threads, cores=max(self.threads, cores or 0), exact=exact)
 
     @classmethod
     def load(
-        cls, folder: str | Path | None = None, *, threads: int = 2, input_wh: tuple[int, int] | None = None
+        cls,
+        folder: str | Path | None = None,
+        *,
+        threads: int = 2,
+        input_wh: tuple[int, int] | None = None,
+        device: Device = "cpu",
     ) -> Detector:
         """Load a model by folder or shipped name; the default model without one.
 
         `threads`: how many threads will call at once, each served by one core; `input_wh` (width, height) overrides the
-        model's own input sizes. Raises ModelError when the folder is unknown, incomplete or fails its hashes.
+        model's own input sizes. Raises ModelError when the folder is unknown, incomplete or fails its hashes, or when
+        there is no such device.
         """
         check_input(input_wh)
-        return cls(load_model(model_folder(folder)), threads=threads, input_wh=input_wh)
-
-    def _engine(self, input_wh: tuple[int, int]) -> Any:
-        """The compiled network for one input size: takes uint8 NHWC, normalises inside."""
-        with self._lock:
-            if input_wh not in self._compiled:
-                import openvino as ov
-                from openvino.preprocess import PrePostProcessor
-
-                try:
-                    network = self._core.read_model(self.model.xml, self.model.bin)
-                    network.reshape([1, 3, input_wh[1], input_wh[0]])
-                    steps = PrePostProcessor(network)
-                    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-                    steps.input().model().set_layout(ov.Layout("NCHW"))
-                    convert = steps.input().preprocess().convert_element_type(ov.Type.f32)
-                    if any(self.model.mean):
-                        convert = convert.mean(list(self.model.mean))
-                    convert.scale(list(self.model.scale))
-                    self._compiled[input_wh] = self._core.compile_model(
-                        steps.build(),
-                        "CPU",
-                        # One stream per calling thread: plain requests, never the asynchronous queue, which can hang.
-                        {"NUM_STREAMS": self.threads, "INFERENCE_NUM_THREADS": self._cores, **self._exact},
-                    )
-                except RuntimeError as error:
-                    raise ModelError(
-                        f"{self.model.xml} cannot be compiled for {input_wh[0]}×{input_wh[1]} ({error})",
-                        remedy="export the model again with a dynamic height and width",
-                    ) from error
-                self._first_use(self._compiled[input_wh], input_wh)
-            return self._compiled[input_wh]
-
-    def _first_use(self, compiled: Any, input_wh: tuple[int, int]) -> None:
-        """Run an empty picture once in this process, while every other thread waits.
-
-        The binding sets itself up when arrays first pass through it. Two threads doing that at once can block each
-        other for ever: one holds a C++ guard and wants Python's lock, the other holds that lock and wants the guard.
-        """
-        with Detector._first_use_lock:
-            if not Detector._used:
-                empty = np.zeros((1, input_wh[1], input_wh[0], 3), np.uint8)
-                np.asarray(compiled.create_infer_request().infer([empty])[0])
-                Detector._used = True
-
-    def _request(self, input_wh: tuple[int, int]) -> Any:
-        requests = self._local.__dict__.setdefault("requests", {})
-        if input_wh not in requests:
-            requests[input_wh] = self._engine(input_wh).create_infer_request()
-        return requests[input_wh]
+        return cls(load_model(model_folder(folder)), threads=threads, input_wh=input_wh, device=device)
 
     def input_for(self, picture_wh: tuple[int, int]) -> tuple[int, int]:
         """The (width, height) of the input that a picture of this size is seen at."""
@@ -190,10 +139,9 @@ class Detector:
         input_wh = input_wh or self.input_for(size_wh)
         letterbox = Letterbox.fit(size_wh, input_wh)
         placed = letterbox.place(pixels, self.model.pad)
-        request = self._request(input_wh)
         wanted = self.model.thresholds if min_score is None else min_score
         least = np.broadcast_to(np.asarray(wanted, dtype=np.float64), len(self.model.classes))
-        output = np.asarray(request.infer([placed[None]])[0])[0]
+        output = self._runtime.infer(placed)
         if self.model.nms_iou is None:
             rows = np.asarray(output[:MAX_DETECTIONS], dtype=np.float64)
         else:

@@ -8,12 +8,13 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vision.errors import ModelError
 from vision.taxonomy import CLASSES, HIDE_FROM
 
 CLASS_DEFAULT_THRESHOLD = 0.25
+Device = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Model:
     thresholds: tuple[float, ...]
     hide_from: tuple[float, ...]
     nms_iou: float | None = None
+    onnx: Path | None = None
 
     @property
     def least_scores(self) -> tuple[float, ...]:
@@ -73,6 +75,7 @@ def _checked(folder: Path, fields: dict[str, Any], kind: str) -> Model:
     if not sizes or any(side < 32 or side % 32 for size in sizes for side in size):
         raise ValueError(f"input sizes must be multiples of 32, got {sizes}")
     weights = fields["weights"][kind or _for_this_cpu(fields["weights"].get("cpu", "openvino"))]
+    onnx = fields["weights"].get("onnx")
     thresholds = fields.get("thresholds", {})
     hiding = HIDE_FROM | fields.get("hiding", {})
     unknown = (set(thresholds) | set(fields.get("hiding", {}))) - set(classes)
@@ -93,6 +96,7 @@ def _checked(folder: Path, fields: dict[str, Any], kind: str) -> Model:
         bin=_verified(folder, str(weights["bin"]), str(weights["bin_sha256"])),
         thresholds=tuple(float(thresholds.get(name, CLASS_DEFAULT_THRESHOLD)) for name in classes),
         nms_iou=None if nms_iou is None else float(nms_iou),
+        onnx=_verified(folder, str(onnx["file"]), str(onnx["sha256"])) if onnx else None,
         hide_from=tuple(float(hiding.get(name, math.inf)) for name in classes),
     )
 

@@ -18,6 +18,7 @@ from vision import footage
 from vision.detector import Detector
 from vision.errors import Fault, MediaError, ModelError
 from vision.media import Rgb, picture_header, read_bytes
+from vision.model import Device
 from vision.workers import Job, Seen
 
 
@@ -76,12 +77,24 @@ def serve(pipe: Connection, detector: Detector) -> None:
         jobs.put(pipe.recv())
 
 
-def main(descriptor: int, folder: str, threads: int, input_wh: tuple[int, int] | None) -> None:
+def refuse(pipe: Connection, error: ModelError) -> None:
+    """Answer every job with the error that keeps this process from working, until the pipe closes."""
+    while True:
+        number, _ = pipe.recv()
+        pipe.send((number, error))
+
+
+def main(descriptor: int, folder: str, threads: int, input_wh: tuple[int, int] | None, device: Device) -> None:
     """Run as a process of its own; `descriptor` is the pipe's. Ends, come what may, when the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     pipe = Connection(descriptor)
     try:
-        serve(pipe, Detector.load(folder, threads=threads, input_wh=input_wh))
+        try:
+            detector = Detector.load(folder, threads=threads, input_wh=input_wh, device=device)
+        except ModelError as error:
+            refuse(pipe, error)
+        else:
+            serve(pipe, detector)
     except (EOFError, OSError):
         pass
     finally:

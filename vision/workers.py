@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vision.detections import Detections
 from vision.errors import Fault, ModelError
-from vision.model import Model, check_input, load_model
+from vision.model import Device, Model, check_input, load_model
 from vision.shipped import model_folder
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Workers:
         *,
         threads: int = 2,
         input_wh: tuple[int, int] | None = None,
+        device: Device = "cpu",
         patience_s: float = PATIENCE_S,
     ) -> None:
         """Raises ModelError when the model folder is unknown, incomplete or fails its hashes, or for a wrong size."""
@@ -108,6 +109,7 @@ class Workers:
         self.threads = max(1, threads)
         self.replaced = 0
         self._input_wh = input_wh
+        self._device = device
         self._patience_s = patience_s
         self._lock = threading.RLock()
         self._numbers = itertools.count()
@@ -192,7 +194,7 @@ class Workers:
 
     def _spawn(self) -> None:
         ours, theirs = Pipe()
-        arguments = (theirs.fileno(), str(self.model.folder), self.threads, self._input_wh)
+        arguments = (theirs.fileno(), str(self.model.folder), self.threads, self._input_wh, self._device)
         code = f"import sys; sys.path[:0] = {sys.path!r}; from vision.worker import main; main(*{arguments!r})"
         # Not multiprocessing: its children import the caller's main module again.
         self._process = subprocess.Popen(
