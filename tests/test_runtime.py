@@ -21,8 +21,8 @@ ort = pytest.importorskip("onnxruntime", reason="onnxruntime comes with the [dev
 
 def test_batches_from_many_threads_give_what_one_picture_gives() -> None:
     """Eight threads ask for pictures of two input sizes at once: each gets the output of its own picture, equal to
-    float32 on the CPU within a pixel and half a hundredth of a score. (ONNX Runtime's CPU provider stands in for the
-    GPU's, which could not be run.)"""
+    float32 on the CPU within two thousandths of a score and, but for the vaguest places, half a pixel. (ONNX Runtime's
+    CPU provider stands in for the GPU's, which could not be run.)"""
     model = load_model(model_folder())
     gpu = GpuRuntime(model, batch=4, providers=("CPUExecutionProvider",))
     cpu = CpuRuntime(model, threads=1, cores=1, exact=True)
@@ -31,8 +31,8 @@ def test_batches_from_many_threads_give_what_one_picture_gives() -> None:
         for one, output in zip(placed, pool.map(gpu.infer, placed), strict=True):
             expected = cpu.infer(one)
             assert output.shape == expected.shape
-            assert np.abs(output[:4] - expected[:4]).max() < 1.0
-            assert np.abs(output[4:] - expected[4:]).max() < 5e-3
+            assert np.abs(output[4:] - expected[4:]).max() < 2e-3
+            assert np.percentile(np.abs(output[:4] - expected[:4]), 99) < 0.5
 
 
 def test_without_a_gpu_the_error_says_what_to_do(tmp_path: Path) -> None:
