@@ -44,6 +44,7 @@ class Cluster:
         self._folder = folder
         self._port = free_port()
         self._user = {"user": "postgres", "group": "postgres"} if _AS_ROOT else {}
+        self._count = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:
@@ -58,7 +59,16 @@ class Cluster:
         self._run(*command, "--encoding", "UTF8", "--no-instructions")
         self.start()
         for name in databases:
-            self._run("createdb", "--host", "127.0.0.1", "--port", str(self._port), "--username", "postgres", name)
+            self._create(name)
+
+    def fresh(self) -> str:
+        """Make a database that has nothing in it; gives its URL."""
+        self._count += 1
+        self._create(f"fresh{self._count}")
+        return self.url(f"fresh{self._count}")
+
+    def _create(self, name: str) -> None:
+        self._run("createdb", "--host", "127.0.0.1", "--port", str(self._port), "--username", "postgres", name)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

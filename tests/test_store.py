@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,33 @@ from serve.store.patrols import Announcement, FileEntry, State
 from serve.store.tables import metadata, workers
 from serve.store.workers import living, process_mark, renew, taking_turns
 from tests.cases_support import NOW, START, look, sighting
+from tests.postgres_support import MISSING, Cluster, cluster
 
 SHA = hashlib.sha256(b"abc").hexdigest()
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    """A fresh database, up to date."""
-    database = Database(f"sqlite:///{tmp_path / 'books.sqlite'}")
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server."""
+    with cluster() as made:
+        yield made
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.skipif(MISSING is not None, reason=str(MISSING))),
+    ]
+)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A fresh database of either kind, up to date."""
+    url = f"sqlite:///{tmp_path / 'books.sqlite'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").fresh()
+    database = Database(url)
     database.migrate()
-    return database
+    yield database
+    database.close()
 
 
 def _announce(database: Database, jurisdiction: str = "320200", **more: object) -> patrols.Patrol:
@@ -55,6 +73,7 @@ def test_tables_use_nothing_of_one_database_only() -> None:
         assert "CREATE TABLE" in str(sa.schema.CreateTable(table).compile(dialect=sa.dialects.postgresql.dialect()))
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_sqlite_writes_ahead_and_syncs(database: Database) -> None:
     """SQLite runs in WAL mode, syncs fully and keeps foreign keys."""
     with database.reading("320200") as desk:
