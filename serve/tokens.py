@@ -83,7 +83,7 @@ class People:
         with self._lock:
             now = time.monotonic()
             if self._keys is None or now - self._read_at > good_s:
-                self._keys, self._read_at = _read_keys(self._settings.oidc_jwks or ""), now
+                self._keys, self._read_at = read_keys(self._settings.oidc_jwks or ""), now
             return self._keys
 
 
@@ -94,7 +94,7 @@ def _claim(claims: dict[str, Any], name: str) -> Any:
     return found
 
 
-def _read_keys(source: str) -> KeySet:
+def read_keys(source: str) -> KeySet:
     """The key set from a file, or from an address that nobody on the way can change."""
     parts = urlsplit(source)
     try:

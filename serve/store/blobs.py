@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import obstore
@@ -148,6 +148,23 @@ class Blobs:
             target.symlink_to(here)
         else:
             here.rename(target)
+
+    def everything(self, area: str) -> Iterator[tuple[str, bytes]]:
+        """All files of an area as they lie there, sealed ones sealed: (area/patrol/hash, bytes), one at a time."""
+        for listed in obstore.list(self._store, prefix=area):
+            for one in sorted(listed, key=lambda entry: entry["path"]):
+                with contextlib.suppress(MissingError, FileNotFoundError):  # deleted on schedule meanwhile
+                    yield one["path"], bytes(obstore.get(self._store, one["path"]).bytes())
+
+    def put_back(self, area: str, patrol_id: str, sha256: str, data: bytes) -> None:
+        """Store what `everything` gave, as it was."""
+        name = secrets.token_hex(16)
+        with self.spool.create(name) as part:
+            part.write(data)
+            part.sync()
+        with storing():
+            self._place(self.spool.path(name), _key(area, patrol_id, sha256))
+        self.spool.remove(name)
 
     def remove(self, area: str, patrol_id: str, keep: Iterable[str] = ()) -> None:
         """Delete a patrol's files of one area, but for those with the hashes to `keep`."""

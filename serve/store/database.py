@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from serve.errors import SettingsError
 
 _BUSY_SECONDS = 30
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Database:
     def migrate(self) -> None:
         """Bring the tables up to date. Safe to call at every start, and from several processes at once."""
         config = alembic.config.Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("script_location", str(MIGRATIONS))
         try:
             with self.engine.connect().execution_options(jiejing_write=True) as connection, connection.begin():
                 config.attributes["connection"] = connection
