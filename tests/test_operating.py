@@ -186,3 +186,44 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         )
         ours = [line for line in done.stderr.splitlines() if unit.name in line]
         assert ours == [], done.stderr
+
+
+@pytest.mark.slow
+def test_a_backup_moves_from_sqlite_to_postgresql_and_back(tmp_path: Path) -> None:
+    """The rows are the same on both engines, and PostgreSQL goes on counting where the backup ended."""
+    from tests.postgres_support import MISSING, cluster
+
+    if MISSING:
+        pytest.skip(MISSING)
+    with running(tmp_path / "old") as client:
+        send(client, FILES)
+        case = cases_of(client)[0]["id"]
+        told = client.post("/v1/feedback", json={"verdict": "confirm", "case": case, "by": "o"})
+        assert told.status_code == 201
+    old = Database(_settings(tmp_path / "old").database)
+    archive.back_up(old, blobs_of(_settings(tmp_path / "old")), tmp_path / "b.tar")
+    old.close()
+    with cluster("books") as postgres:
+        there = _settings(tmp_path / "there", database_url=postgres.url("books"))
+        there.data.mkdir()
+        database, blobs = Database(there.database), blobs_of(there)
+        database.migrate()
+        blobs.prepare()
+        archive.restore(database, blobs, tmp_path / "b.tar")
+        with running(tmp_path / "there", database_url=postgres.url("books")) as client:
+            again = client.post("/v1/feedback", json={"verdict": "reject", "case": case, "by": "o"})
+            assert again.status_code == 201, again.text
+            assert len(client.get("/v1/feedback").text.splitlines()) == 2
+            archive.back_up(database, blobs, tmp_path / "c.tar")
+        database.close()
+    back = _settings(tmp_path / "back")
+    back.data.mkdir()
+    database, blobs = Database(back.database), blobs_of(back)
+    database.migrate()
+    blobs.prepare()
+    archive.restore(database, blobs, tmp_path / "c.tar")
+    database.close()
+    mine, first = _books(tmp_path / "back"), _books(tmp_path / "old")
+    assert mine["cases"] == first["cases"]
+    assert mine["events"] == first["events"]
+    assert len(mine["feedback"]) == 2
