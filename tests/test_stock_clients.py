@@ -30,6 +30,7 @@ from tusclient.storage.filestorage import FileStorage  # noqa: E402
 
 # The proof of docs/experiments.md asks for 300: JIEJING_CUT_UPLOADS=300 pytest tests/test_stock_clients.py
 COUNT = int(os.environ.get("JIEJING_CUT_UPLOADS", "10"))
+SEED = int(os.environ.get("JIEJING_SEED", "3"))
 CHUNK = 50_000
 JS = Path(__file__).parent / "tus"
 NODE = shutil.which("node")
@@ -163,9 +164,9 @@ def test_cuts_and_kills_cost_at_most_a_chunk_each(tmp_path: Path, port: int, sen
     """Connections break after a random number of bytes, the server is killed now and then: every file arrives byte by
     byte, and for each cut or kill at most one chunk is sent again."""
     count = COUNT // 2
-    files = _files(tmp_path / "pass", count, seed=2)
+    files = _files(tmp_path / "pass", count, seed=SEED)
     data = tmp_path / "data"
-    proxy = CuttingProxy(port, cuts=2 * count, most_bytes=3 * CHUNK, seed=3)
+    proxy = CuttingProxy(port, cuts=2 * count, most_bytes=2 * CHUNK, seed=SEED)
     kills = 0
     with _killed_now_and_then(data, port, every_s=2.0) as killed:
         patrol = _announce(port, files)
@@ -175,10 +176,10 @@ def test_cuts_and_kills_cost_at_most_a_chunk_each(tmp_path: Path, port: int, sen
     _arrived(data, patrol, files)
     size = sum(path.stat().st_size for path in files.values())
     chunk = CHUNK if send is not send_own else min(CHUNK_BYTES, 4 * CHUNK)
-    requests = size // CHUNK + 4 * len(files) + 30 * (proxy.cuts_done + kills)
+    requests = size // CHUNK + 3 * len(files) + 3 * (proxy.cuts_done + kills)
     again = proxy.sent_bytes - size - requests * HEAD_BYTES
     print(f"{len(files)} files, {size} bytes, {proxy.cuts_done} cuts, {kills} kills, {proxy.sent_bytes} sent")  # noqa: T201
-    assert proxy.cuts_done >= count
+    assert proxy.cuts_done >= max(1, count // 2)
     assert again <= (proxy.cuts_done + kills) * chunk
 
 
@@ -188,7 +189,7 @@ class _Killer:
     def __init__(self, data: Path, port: int, every_s: float) -> None:
         self._data, self._port, self._every_s = data, port, every_s
         self._over = threading.Event()
-        self._rng = random.Random(5)
+        self._rng = random.Random(SEED)
         self.kills = 0
         self._process = self._start()
         self._thread = threading.Thread(target=self._run)

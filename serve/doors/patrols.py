@@ -25,7 +25,6 @@ from serve.store import cases, patrols
 from serve.store.answers import Answer
 from serve.store.database import Desk
 from serve.store.patrols import Announcement, FileEntry, State
-from serve.store.spool import Spool
 
 router = APIRouter(prefix="/v1/patrols", tags=["patrols"])
 _WRITES = [needs(Scope.PATROLS_WRITE)]
@@ -154,26 +153,25 @@ async def put_file(patrol_id: PatrolId, sha256: Sha256, request: Request, here: 
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > entry.size:
         raise _too_large(entry)
+    spool = here.blobs.spool
     try:
-        await _store(request, here.blobs.spool, entry, name)
-        patrol, remaining = await run_in_threadpool(here.uploads.accept, patrol_id, sha256, name)
+        async with request.app.state.transfers.turn(f"{patrol_id}/{sha256}") as transfer:
+            await run_in_threadpool(spool.make, name)
+            with spool.append(name, 0) as part:
+                size = 0
+                async for chunk in chunks(request, transfer):
+                    size += len(chunk)
+                    if size > entry.size:
+                        raise _too_large(entry)
+                    await run_in_threadpool(part.write, chunk)
+                await run_in_threadpool(part.sync)
+            patrol, remaining = await run_in_threadpool(here.uploads.accept, patrol_id, sha256, name)
     except ClientDisconnect:
         return Response(status_code=400)
     finally:
-        await run_in_threadpool(here.blobs.spool.remove, name)
+        await run_in_threadpool(spool.remove, name)
     body = FileReceipt(id=patrol.id, state=patrol.state, remaining=remaining)
     return JSONResponse(body.model_dump(mode="json"), status_code=201)
-
-
-async def _store(request: Request, spool: Spool, entry: FileEntry, name: str) -> None:
-    with spool.create(name) as part:
-        size = 0
-        async for chunk in chunks(request):
-            size += len(chunk)
-            if size > entry.size:
-                raise _too_large(entry)
-            await run_in_threadpool(part.write, chunk)
-        await run_in_threadpool(part.sync)
 
 
 def _too_large(entry: FileEntry) -> TooLargeError:

@@ -80,8 +80,7 @@ class Uploads:
         )
         if not arrived:
             self._spool.require_room(size)
-            with self._spool.create(upload.id):
-                pass
+            self._spool.make(upload.id)
         uploads.add(desk, upload)
         return upload
 

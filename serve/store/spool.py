@@ -46,13 +46,17 @@ class Spool:
                 remedy="keep the file and send it later; the server's operator has to make room",
             )
 
+    def make(self, name: str) -> None:
+        """Make a file, empty and durable. Raises DiskFullError, StorageError."""
+        with storing():
+            self.path(name).touch(exist_ok=False)
+            sync_folder(self._folder)
+
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[Part]:
         """A new file; when the block is left by an error it is removed."""
         try:
-            with storing():
-                self.path(name).touch(exist_ok=False)
-                sync_folder(self._folder)
+            self.make(name)
             with self.append(name, 0) as part:
                 yield part
         except BaseException:
