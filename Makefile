@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench chaos contract renderer clean
+.PHONY: demo test lint bench chaos contract fuzz renderer clean
 
 $(VENV)/base: pyproject.toml constraints.txt
 	@echo "== making $(VENV) with the base install (no torch)"
@@ -42,6 +42,10 @@ bench: $(VENV)/dev ## what the figures in docs/performance.md rest on; peers are
 renderer: ## Blender as a Python module, for `jiejing simulate --renderer .venv-renderer/bin/python` (1.2 GB, Python 3.11)
 	test -x .venv-renderer/bin/python || python3.11 -m venv .venv-renderer
 	.venv-renderer/bin/python -m pip install --quiet "bpy==4.5.*"
+
+fuzz: $(VENV)/dev ## a million inputs for each reader of strangers' bytes (hours); the last results stand in docs/experiments.md
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .[fuzz]
+	set -e; for target in gpx nmea csv exif image mp4 tus camera query; do $(BIN)/python -m tests.fuzz $$target -runs=1000000; done
 
 contract: $(VENV)/dev ## 100,000 requests of every role against the OpenAPI document; the last result stands in docs/experiments.md
 	$(BIN)/python bench/contract.py --requests 100000

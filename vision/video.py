@@ -86,12 +86,12 @@ def _open_video(path: Path) -> Any:
 
     try:
         # A container may point at other files or hosts; only this file may be opened.
-        container = av.open(str(path), options={"protocol_whitelist": "file"})
+        container = av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"not a video that can be read ({error})", remedy="convert it to H.264 in MP4") from error
-    if not container.streams.video:
+    if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise MediaError("the file holds no video", remedy="give the camera's own video file")
+        raise MediaError("the file holds no video that can be decoded", remedy="give the camera's own video file")
     return container
 
 
