@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,7 @@ class InlineJobs:
 
     work: Work | None = None
     submitted: int = 0
+    at: set[str] = field(default_factory=set)
 
     def start(self) -> None:
         """Nothing to take up."""
@@ -140,11 +141,15 @@ class InlineJobs:
         """Do it."""
         self.submitted += 1
         if self.work is not None:
-            self.work(job)
+            self.at.add(job.id)
+            try:
+                self.work(job)
+            finally:
+                self.at.discard(job.id)
 
     def unfinished(self, ids: Collection[str]) -> dict[str, bool]:
-        """Nothing waits."""
-        return {}
+        """Nothing waits; what is being done goes on."""
+        return dict.fromkeys(self.at & set(ids), True)
 
     def take_over(self, living: Collection[str]) -> list[str]:
         """Nobody dies."""
