@@ -74,8 +74,12 @@ def _checked(folder: Path, fields: dict[str, Any], kind: str) -> Model:
     sizes = tuple((int(width), int(height)) for width, height in fields["input"]["sizes"])
     if not sizes or any(side < 32 or side % 32 for size in sizes for side in size):
         raise ValueError(f"input sizes must be multiples of 32, got {sizes}")
-    weights = fields["weights"][kind or _for_this_cpu(fields["weights"].get("cpu", "openvino"))]
-    onnx = fields["weights"].get("onnx")
+    networks = fields["weights"]
+    files = {"openvino": _network(folder, networks["openvino"])}
+    if "int8" in networks:
+        files["int8"] = _network(folder, networks["int8"])
+    xml, binary = files[kind or _for_this_cpu(networks.get("cpu", "openvino"))]
+    onnx = networks.get("onnx")
     thresholds = fields.get("thresholds", {})
     hiding = HIDE_FROM | fields.get("hiding", {})
     unknown = (set(thresholds) | set(fields.get("hiding", {}))) - set(classes)
@@ -92,8 +96,8 @@ def _checked(folder: Path, fields: dict[str, Any], kind: str) -> Model:
         mean=tuple(float(v) for v in fields["input"]["mean"]),
         scale=tuple(float(v) for v in fields["input"]["scale"]),
         pad=int(fields["input"].get("pad", 114)),
-        xml=_verified(folder, str(weights["xml"]), str(weights["xml_sha256"])),
-        bin=_verified(folder, str(weights["bin"]), str(weights["bin_sha256"])),
+        xml=xml,
+        bin=binary,
         thresholds=tuple(float(thresholds.get(name, CLASS_DEFAULT_THRESHOLD)) for name in classes),
         nms_iou=None if nms_iou is None else float(nms_iou),
         onnx=_verified(folder, str(onnx["file"]), str(onnx["sha256"])) if onnx else None,
@@ -112,6 +116,14 @@ def _for_this_cpu(stated: str) -> str:
     except OSError:
         return stated
     return "openvino" if "amx_bf16" in flags else stated
+
+
+def _network(folder: Path, fields: dict[str, Any]) -> tuple[Path, Path]:
+    """An OpenVINO network's two files."""
+    return (
+        _verified(folder, str(fields["xml"]), str(fields["xml_sha256"])),
+        _verified(folder, str(fields["bin"]), str(fields["bin_sha256"])),
+    )
 
 
 def _verified(folder: Path, name: str, sha256: str) -> Path:
