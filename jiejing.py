@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "detect": ("vision.commands", "detect", "Find things in pictures: boxes as JSON, COCO or YOLO."),
     "patrol": ("vision.commands", "patrol", "Pictures or video and a track in, located sightings out."),
     "locate": ("vision.commands", "locate", "Geometry and joining alone: detections, track and camera in."),
+    "camera": ("vision.camera_commands", "app", "Find out from a drive how a camera sits."),
     "keys": ("serve.key_commands", "app", "Keys for devices and systems: create, list, rotate, revoke."),
     "doctor": ("serve.operate_commands", "doctor", "Say what is wrong with an installation, and what to do."),
     "backup": ("serve.operate_commands", "backup", "Write books and files to one tar, while the server runs."),

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vision.camera import Camera, Mount
-from vision.detections import Detections
+from vision.detections import Detections, FrameDetections
 from vision.fixes import Fix
 from vision.geo import FloatArray, LocalFrame, rotation
-from vision.locate import FrameDetections
 from vision.track import Track, track_from_fixes
 
 ORIGIN = LocalFrame(120.31, 31.49, 5.0)

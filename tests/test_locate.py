@@ -12,10 +12,10 @@ from shapely.geometry import Point, Polygon
 
 from tests.scenes import CAMERA, NAMES, ORIGIN, Thing, consumer_track, drive, frames_of, surveyed_track
 from vision.camera import Camera, assumed_camera
-from vision.detections import Detections
+from vision.detections import Detections, FrameDetections
 from vision.errors import UsageError
 from vision.fixes import Fix
-from vision.locate import FrameDetections, locate
+from vision.locate import locate
 from vision.locate_files import locate_files
 from vision.sightings import Sighting
 from vision.track import track_from_fixes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 
@@ -143,6 +143,18 @@ def build_city(seed: int, *, km: float = 5.0, things: int = 200, passes: int = 1
     for _ in range(round(rates.clutter_per_km * km)):
         builder.single("garbage", always, real=False)
     return City(route, corners, tuple(builder.things), passes, rates, seed)
+
+
+def straight_street(seed: int, *, metres: float = 400.0, things: int = 20, rates: Rates | None = None) -> City:
+    """A single straight street with things that stay: what a camera and a clock can be tried on."""
+    rates = rates or read_rates()
+    rng = np.random.default_rng([seed, 9])
+    east = np.arange(0.0, metres + _STEP_M / 2, _STEP_M)
+    bare = City(np.stack([east, np.zeros_like(east)], axis=1), np.zeros(0), (), 1, rates, seed)
+    builder = _Builder(bare, rng)
+    while builder.left(things) > 0:
+        builder.single(str(rng.choice(list(rates.classes))), ((-np.inf, np.inf),))
+    return replace(bare, things=tuple(builder.things))
 
 
 def _route(rng: np.random.Generator, length_m: float) -> tuple[FloatArray, FloatArray]:

@@ -8,7 +8,7 @@ and the number of the pass, so that each pass comes out the same whichever other
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,10 +18,9 @@ from scipy.spatial import cKDTree
 
 from training.city import ORIGIN, City
 from vision.camera import Camera
-from vision.detections import Detections
+from vision.detections import Detections, FrameDetections
 from vision.fixes import Fix
 from vision.geo import FloatArray, rotation
-from vision.locate import FrameDetections
 from vision.track import Track, track_from_fixes
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -30,6 +29,7 @@ GNSS_SIGMA_M, GNSS_MEMORY_S, GNSS_WHITE_M = 1.5, 30.0, 0.3
 TILT_SIGMA_DEG, TILT_MEMORY_M = (0.5, 1.5), 40.0
 SPRING_SIGMA_DEG = (0.15, 0.3)
 _LANE_M = 1.75
+_BRAKING_MPS2 = 1.5
 _REACH_M = 45.0
 _LEAST_HEIGHT_PX, _LEAST_VISIBLE = 8.0, 0.35
 _PARKED_PER_KM, _PARKED_M, _ONCOMING_EVERY_S, _ONCOMING_MPS = 18.0, 4.0, 20.0, 8.0
@@ -54,10 +54,13 @@ class Patrol:
     clear: npt.NDArray[np.int64]
 
 
-def drive(city: City, number: int) -> Patrol:
-    """Pass `number` of the city, counted from 0: on that day, every second one in the other direction."""
+def drive(city: City, number: int, *, stops_m: Sequence[float] | None = None, steady: bool = False) -> Patrol:
+    """Pass `number` of the city, counted from 0: on that day, every second one in the other direction.
+
+    `stops_m`: where it stops, metres along the way, instead of at places drawn; `steady`: at one speed otherwise.
+    """
     rng = np.random.default_rng([city.seed, 2, number])
-    way_m, time_s = _motion(city, rng)
+    way_m, time_s = _motion(city, rng, stops_m, steady)
     backward = number % 2 == 1
     rate = float(rng.choice([2.0, 3.0, 5.0]))
     times = np.arange(0.0, time_s[-1], 1 / rate)
@@ -80,17 +83,23 @@ def drive(city: City, number: int) -> Patrol:
     )
 
 
-def _motion(city: City, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _motion(
+    city: City, rng: np.random.Generator, stops_m: Sequence[float] | None, steady: bool
+) -> tuple[FloatArray, FloatArray]:
     """Metres driven (n,) at seconds (n,): slow in corners, with stops, never quicker than 11 m/s."""
     step = 0.2
     corners = city.corners_m
-    stops = sorted([*corners[rng.random(len(corners)) < 0.3] - 15.0, *rng.uniform(50, city.length_m, 3)])
+    drawn = [*corners[rng.random(len(corners)) < 0.3] - 15.0, *rng.uniform(50, city.length_m, 3)]
+    stops = sorted(drawn if stops_m is None else stops_m)
     way, speed, wish = [0.0], 5.0, rng.uniform(7.0, 10.0)
+    speed = wish if steady else speed
     while way[-1] < city.length_m:
         here = way[-1]
-        wish += rng.normal(0, 0.15) + 0.02 * (8.5 - wish)
+        wish += 0.0 if steady else rng.normal(0, 0.15) + 0.02 * (8.5 - wish)
         near_corner = len(corners) and np.abs(corners - here).min() < 18.0
         target = min(wish, 11.0, 4.0 if near_corner else 11.0)
+        if stops:
+            target = min(target, 0.3 + float(np.sqrt(2 * _BRAKING_MPS2 * max(stops[0] - here, 0.0))))
         speed += float(np.clip(target - speed, -2.0 * step, 1.2 * step))
         if stops and here >= stops[0]:
             stops.pop(0)

@@ -60,13 +60,13 @@ def follow(seen: Observations, spots: Spots, camera: Camera) -> tuple[IntArray, 
 class Spots:
     """Where each lone box says its thing is: `place` (n, 2) metres east, north, with `information` (n, 2, 2);
     `range_m` (n,) along the unit direction `toward` (n, 2); `edge_rays` (n, 4, 3): the edges' directions east, north,
-    up."""
+    up. `headings` (k,): of the frames, when not those of `seen`."""
 
-    def __init__(self, seen: Observations, camera: Camera) -> None:
+    def __init__(self, seen: Observations, camera: Camera, headings: FloatArray | None = None) -> None:
         x, y = (seen.box[:, 0] + seen.box[:, 2]) / 2, (seen.box[:, 1] + seen.box[:, 3]) / 2
         middles = np.stack([seen.box[:, [0, 1, 2, 3]], np.stack([y, x, y, x], axis=1)], axis=2)
         middles[:, [1, 3]] = middles[:, [1, 3], ::-1]  # left, top, right, bottom as x, y
-        heading = seen.heading[seen.frame]
+        heading = (seen.heading if headings is None else headings)[seen.frame]
         self.edge_rays = _to_world(camera.rays(middles), heading[:, None])
         centre = _to_world(camera.rays(np.stack([x, y], axis=1)), heading)
         self.toward = centre[:, :2] / np.maximum(np.linalg.norm(centre[:, :2], axis=1, keepdims=True), 1e-9)

@@ -18,6 +18,7 @@ from vision.model import Device
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vision.clock import ClockOffset
     from vision.detections import Detections
 
     Progress = Callable[[int, int], None]
@@ -152,7 +153,9 @@ def patrol(
         Path | None, typer.Option(help="GPX, NMEA or CSV track, or a video; EXIF or telemetry without it.")
     ] = None,
     camera: Annotated[Path | None, typer.Option(help="Camera file, JSON; stated assumptions without it.")] = None,
-    clock_offset: Annotated[float | None, typer.Option(help="Seconds to add to the pictures' times.")] = None,
+    clock_offset: Annotated[
+        float | None, typer.Option(help="Seconds to add to the pictures' times; estimated without it.")
+    ] = None,
     start: Annotated[str | None, typer.Option(help="ISO 8601 instant that the track's time_s counts from.")] = None,
     model: Model = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="GeoJSON file; stdout without it.")] = None,
@@ -187,6 +190,7 @@ def patrol(
         "frames": {"read": result.frames_read, "judged": result.frames_judged, "skipped": result.frames_skipped},
         "sightings": len(result.sightings),
         "looks": len(result.looks),
+        "clock": _clock(result.clock),
         "assumptions": list(result.assumptions),
         "faults": [_fault(fault) for fault in result.faults],
     }
@@ -219,6 +223,14 @@ def _fault(fault: Fault) -> dict[str, str]:
     return {"file": fault.file, "reason": fault.reason, "remedy": fault.remedy}
 
 
+def _clock(clock: ClockOffset) -> dict[str, Any]:
+    return {
+        "offset_s": round(clock.offset_s, 3),
+        "sigma_s": round(clock.sigma_s, 3),
+        "observed": clock.observed,
+    }
+
+
 def _summarise(summary: dict[str, Any], as_json: bool, *, to_stdout: bool) -> None:
     """The run in one line: to stdout unless the results themselves went there."""
     plain = ", ".join(f"{key} {value}" for key, value in summary.items() if not isinstance(value, list | dict))
@@ -231,14 +243,22 @@ def locate(
     camera: Annotated[Path, typer.Option(help="Camera file, JSON (vision/camera.schema.json).")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="GeoJSON file; stdout without it.")] = None,
     start: Annotated[str | None, typer.Option(help="ISO 8601 instant that time_s counts from.")] = None,
+    clock_offset: Annotated[
+        float | None, typer.Option(help="Seconds to add to the detections' times; estimated without it.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Say where standing things are, each once: geometry and joining alone, without pictures."""
     from vision.locate_files import instant, locate_files
 
-    collection, located = locate_files(detections, track, camera, start=instant(start))
+    collection, located = locate_files(detections, track, camera, start=instant(start), clock_offset_s=clock_offset)
     _write(collection, output)
-    summary = {"located": len(located.sightings), "looks": len(located.looks), "notes": list(located.notes)}
+    summary = {
+        "located": len(located.sightings),
+        "looks": len(located.looks),
+        "clock": _clock(located.clock),
+        "notes": list(located.notes),
+    }
     if not json_:
         for note in located.notes:
             typer.echo(f"jiejing: {note}", err=True)

@@ -83,3 +83,13 @@ class Detections:
         """Only the detections of the named classes."""
         wanted = [i for i, name in enumerate(self.class_names) if name in names]
         return self.where(np.isin(self.class_ids, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDetections:
+    """What was found in one frame. `time_s`: seconds since the track's start; `quality`: 0 to 1, how well it shows."""
+
+    frame: str
+    time_s: float
+    detections: Detections
+    quality: float = 1.0

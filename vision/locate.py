@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vision.calibrate import mount_doubts
 from vision.camera import Camera
+from vision.clock import ONE_CLOCK, ClockOffset
 from vision.cuboid import HEIGHT, LENGTH, WIDTH
-from vision.detections import Detections
+from vision.detections import FrameDetections
 from vision.looks import looks_of
 from vision.observations import IntArray, Observations, observe
 from vision.radius import error_radii
@@ -22,25 +24,19 @@ WORST_HEADING_DEG = 25.0
 MOST_EVIDENCE = 5
 # A thing whose place is known worse than this is no sighting: no case could be opened or joined by it.
 WORST_RADIUS_M = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class FrameDetections:
-    """What was found in one frame. `time_s`: seconds since the track's start; `quality`: 0 to 1, how well it shows."""
-
-    frame: str
-    time_s: float
-    detections: Detections
-    quality: float = 1.0
+_MOTION_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """All standing things of one patrol, each once, and the ground that was seen; `notes`: what was left out, why."""
+    """All standing things of one patrol, each once, and the ground that was seen; `notes`: what was left out, why.
+
+    Times are by the track's clock: `clock` says what was added to the camera's."""
 
     sightings: tuple[Sighting, ...]
     looks: tuple[Look, ...]
     notes: tuple[str, ...]
+    clock: ClockOffset = ONE_CLOCK
 
 
 def locate(
@@ -49,29 +45,35 @@ def locate(
     camera: Camera,
     *,
     classes: frozenset[str] | None = None,
+    clock: ClockOffset = ONE_CLOCK,
 ) -> Located:
     """Join the detections of all frames, drop what moves, and say where each standing thing stands.
 
     `classes`: only these are reported (all of them without it); the others still help to find tilt and path, and hide
-    the ground behind them. The order of the frames given does not matter.
+    the ground behind them; `clock`: how far the camera's clock is off the track's. The order of the frames given does
+    not matter.
     """
-    ordered, poses, notes = _posed(sorted(frames, key=lambda f: (f.time_s, f.frame)), track)
-    notes = [*track.notes, *notes]
+    timed = [replace(f, time_s=f.time_s + clock.offset_s) for f in frames] if clock.offset_s else frames
+    ordered, poses, notes = _posed(sorted(timed, key=lambda f: (f.time_s, f.frame)), track)
+    notes = [*track.notes, *([clock.note] if clock.note else []), *notes]
     if not ordered:
-        return Located((), (), tuple(notes))
+        return Located((), (), tuple(notes), clock)
     times = np.array([f.time_s for f in ordered])
     found = [f.detections for f in ordered]
     looks = looks_of(times, poses, found, np.array([f.quality for f in ordered]), camera, track.frame)
     seen = observe(times, found, poses, camera)
     if not len(seen):
-        return Located((), looks, tuple(notes))
+        return Located((), looks, tuple(notes), clock)
     things = standing_things(seen, track, poses, camera)
+    way_m = float(np.linalg.norm(np.diff(poses.enu_m[:, :2], axis=0), axis=1).sum())
+    notes += mount_doubts(things, camera, way_m)
+    things = _with_clock_error(things, seen, track, clock.sigma_s)
     sightings = _sightings(things, seen, ordered, track, classes)
     placed = tuple(s for s in sightings if s.error_radius_m <= WORST_RADIUS_M)
     if len(placed) < len(sightings):
         vague = len(sightings) - len(placed)
         notes.append(f"{vague} thing{'s' if vague > 1 else ''} left out: placed to worse than {WORST_RADIUS_M:g} m.")
-    return Located(placed, looks, tuple(notes))
+    return Located(placed, looks, tuple(notes), clock)
 
 
 def _posed(ordered: list[FrameDetections], track: Track) -> tuple[list[FrameDetections], Poses, list[str]]:
@@ -88,6 +90,19 @@ def _posed(ordered: list[FrameDetections], track: Track) -> tuple[list[FrameDete
     chosen = np.flatnonzero(poses.known & ~unsure)
     kept = Poses(*(getattr(poses, name)[chosen] for name in Poses.__slots__))
     return [ordered[i] for i in chosen], kept, notes
+
+
+def _with_clock_error(found: StandingThings, seen: Observations, track: Track, sigma_s: float) -> StandingThings:
+    """Covariances with what an error of the clock does: it carries a thing along with the vehicle that sees it."""
+    if not sigma_s or not found.names:
+        return found
+    before, after = (track.poses_at(seen.time_s + step).enu_m[:, :2] for step in (-_MOTION_S, _MOTION_S))
+    velocity = (after - before) / (2 * _MOTION_S)
+    covariance = found.covariance.copy()
+    for i in range(len(found.names)):
+        mean = velocity[seen.frame[found.label == i]].mean(axis=0)
+        covariance[i, :2, :2] += sigma_s**2 * np.outer(mean, mean)
+    return replace(found, covariance=covariance)
 
 
 def _sightings(

@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vision.camera import Camera, read_camera
-from vision.detections import Detections
+from vision.clock import ONE_CLOCK, agreed, forced
+from vision.detections import Detections, FrameDetections
 from vision.errors import UsageError
-from vision.locate import FrameDetections, Located, locate
+from vision.locate import Located, locate
 from vision.sightings import Sighting
 from vision.track import read_track
 
@@ -21,15 +24,31 @@ _COLUMNS = ("frame", "time_s", "class", "score", "x_min", "y_min", "x_max", "y_m
 _REMEDY = f"a detections CSV has the header {','.join(_COLUMNS)}; seconds and pixels"
 
 
+# Both files count from one start: where the drive doesn't tell, they are believed to this.
+CLOCK_DOUBT_S = 0.1
+
+
 def locate_files(
-    detections: Path, track: Path, camera: Path, *, start: datetime | None = None
+    detections: Path,
+    track: Path,
+    camera: Path,
+    *,
+    start: datetime | None = None,
+    clock_offset_s: float | None = None,
 ) -> tuple[dict[str, Any], Located]:
     """Locate what a detections CSV holds: the GeoJSON FeatureCollection, and the result behind it.
 
-    Raises UsageError, TrackError or CameraError that names the file and the remedy.
+    `clock_offset_s`: seconds to add to the detections' times; without it the drive itself is asked. Raises UsageError,
+    TrackError or CameraError that names the file and the remedy.
     """
-    lens = read_camera(camera)
-    found = locate(read_detections(detections, lens), read_track(track, start=start), lens)
+    lens, route = read_camera(camera), read_track(track, start=start)
+    frames = read_detections(detections, lens)
+    if clock_offset_s is None:
+        times = np.array([frame.time_s for frame in frames])
+        clock = agreed(times, [frame.detections for frame in frames], route, lens, CLOCK_DOUBT_S)
+    else:
+        clock = forced(clock_offset_s) if clock_offset_s else ONE_CLOCK
+    found = locate(frames, route, lens, clock=clock)
     return {"type": "FeatureCollection", "features": [feature(s) for s in found.sightings]}, found
 
 

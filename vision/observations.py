@@ -173,7 +173,8 @@ def rough_ranges(seen: Observations, camera: Camera) -> tuple[FloatArray, FloatA
     from_foot = drop / np.where(np.abs(slope_foot) < 1e-3, -1e-3, -slope_foot)
     from_size = tall / np.maximum(slope_head - slope_foot, 1e-3)
     usable = (from_foot > 0.3) & (from_foot < 200.0) & ~seen.cut[:, BOTTOM]
-    sigma_foot = np.where(raised, 0.5, 0.03 + TILT_SIGMA * np.abs(from_foot) / np.maximum(np.abs(drop), 0.3))
+    tilt_sigma = np.hypot(TILT_SIGMA, np.radians(camera.sigma.pitch_deg))
+    sigma_foot = np.where(raised, 0.5, 0.03 + tilt_sigma * np.abs(from_foot) / np.maximum(np.abs(drop), 0.3))
     weight_foot = np.where(usable, 1 / sigma_foot**2, 0.0)
     weight_size = np.where(seen.cut[:, TOP] | seen.cut[:, BOTTOM], 0.25, 1.0) / SIZE_SIGMA**2
     log_range = (

@@ -13,11 +13,12 @@ import numpy as np
 
 from vision import frames, redact
 from vision.camera import Camera, assumed_camera, read_camera
-from vision.detections import Detections
+from vision.clock import ONE_CLOCK, ClockOffset, agreed, forced
+from vision.detections import Detections, FrameDetections
 from vision.draw import SHOWN_LONGEST_PX, shrink, to_jpeg
 from vision.errors import Fault, JiejingError, MediaError, TrackError
 from vision.frames import Frame
-from vision.locate import FrameDetections, locate
+from vision.locate import locate
 from vision.media import Rgb
 from vision.model import Model
 from vision.pacing import Pacer
@@ -25,10 +26,12 @@ from vision.parallel import bounded_map
 from vision.sightings import EvidenceBox, Look, Sighting
 from vision.taxonomy import CLASSES, PRIVATE
 from vision.track import Track
-from vision.way import way_of
+from vision.way import Way, way_of
 from vision.workers import Job, Workers
 
 VIDEO_EVERY_S = 0.5
+# A camera set by hand or by its phone, where the drive itself does not tell.
+CLOCK_DOUBT_S = 0.5
 REPORTED = frozenset(CLASSES) - PRIVATE
 Progress = Callable[[int, int], None]
 
@@ -65,6 +68,7 @@ class PatrolResult:
     frames_read: int
     frames_judged: int
     frames_skipped: int
+    clock: ClockOffset = ONE_CLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,19 @@ class _Judged:
     time_s: float
     seen: Detections
     quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A drive whose frames were looked at. `judged` and `seen`: the same frames in order of time, with all that they
+    showed and with what counts as seen; `read`: how many there were."""
+
+    way: Way
+    judged: tuple[_Judged, ...]
+    seen: tuple[FrameDetections, ...]
+    faults: tuple[Fault, ...]
+    assumptions: tuple[str, ...]
+    read: int
 
 
 def run_patrol(
@@ -110,6 +127,54 @@ def run_patrol(
                 workers=own,
                 progress=progress,
             )
+    drive = watch(
+        media,
+        track=track,
+        clock_offset_s=clock_offset_s,
+        track_start=track_start,
+        workers=workers,
+        progress=progress,
+    )
+    route, judged, faults = drive.way.track, drive.judged, list(drive.faults)
+    lens, camera_notes = _lens(camera, judged)
+    clock = _clock_error(drive, lens, clock_offset_s)
+    located = locate(drive.seen, route, lens, classes=REPORTED, clock=clock)
+    notes = (*drive.assumptions, *camera_notes, *route.notes, *located.notes)
+    return PatrolResult(
+        model=workers.model.id,
+        started_at=route.start or _first_moment(judged),
+        sightings=located.sightings,
+        looks=located.looks,
+        evidence=tuple(_evidence(located.sightings, judged, workers, faults)),
+        faults=tuple(faults),
+        assumptions=tuple(dict.fromkeys(notes)),
+        frames_read=drive.read,
+        frames_judged=len(judged),
+        frames_skipped=drive.read - len(judged),
+        clock=clock,
+    )
+
+
+def _clock_error(drive: Watched, lens: Camera, told_s: float | None) -> ClockOffset:
+    """How far the frames' times are still off: by nothing when the user said, or one device wrote both."""
+    if told_s is not None:
+        return replace(forced(told_s), offset_s=0.0)  # it is in the times already
+    if drive.way.one_device:
+        return ONE_CLOCK
+    times = np.array([one.time_s for one in drive.seen])
+    return agreed(times, [one.detections for one in drive.seen], drive.way.track, lens, CLOCK_DOUBT_S)
+
+
+def watch(
+    media: Sequence[Path],
+    *,
+    track: Path | None,
+    clock_offset_s: float | None,
+    track_start: datetime | None,
+    workers: Workers,
+    progress: Progress | None = None,
+) -> Watched:
+    """Look at all frames of a drive that its track covers; arguments and errors as those of `run_patrol`."""
     workers.start()
     shots = frames.gather(media)
     faults = list(shots.faults)
@@ -153,22 +218,8 @@ def run_patrol(
         raise _nothing_judged(faults, route, span_s)
 
     judged.sort(key=lambda one: (one.time_s, one.frame.name))
-    lens, camera_notes = _lens(camera, judged)
-    assumed += camera_notes
-    seen = [_for_locating(one, workers.model) for one in judged]
-    located = locate(seen, route, lens, classes=REPORTED)
-    return PatrolResult(
-        model=workers.model.id,
-        started_at=route.start or _first_moment(judged),
-        sightings=located.sightings,
-        looks=located.looks,
-        evidence=tuple(_evidence(located.sightings, judged, workers, faults)),
-        faults=tuple(faults),
-        assumptions=tuple(dict.fromkeys((*assumed, *route.notes, *located.notes))),
-        frames_read=read,
-        frames_judged=len(judged),
-        frames_skipped=read - len(judged),
-    )
+    seen = tuple(_for_locating(one, workers.model) for one in judged)
+    return Watched(way, tuple(judged), seen, tuple(faults), assumed, read)
 
 
 def _guarded(videos: Iterator[Iterator[Frame]], faults: list[Fault]) -> Iterator[Frame]:

@@ -26,6 +26,9 @@ SLIP_M, HEADING_WALK = 0.05, np.radians(0.3)
 # A phone's receiver: most of its error wanders with the satellites and the facades, a fifth of it is white.
 ERROR_MEMORY_S, WHITE_SHARE = 30.0, 0.2
 HEADING_FIX_SIGMA, SPEED_FIX_SIGMA = np.radians(3.0), 0.3
+# Fixes that over this time to either side move no faster than so are taken for standing (a zero-velocity update), or
+# the heading would follow the receiver's wandering.
+STANDING_S, STANDING_MPS, STANDING_SIGMA = 3.0, 0.6, 0.1
 # Knots, and how far the path goes on before the first fix and after the last.
 KNOT_S, REACH_S = 0.5, 2.0
 _ROUNDS = 25
@@ -59,6 +62,8 @@ def smooth_fixes(
     """
     knots, at = _knots(time_s)
     states = _first_guess(knots, time_s, east_north_m, accuracy_m)
+    if speed_mps is None:
+        speed_mps = np.where(_standing(time_s, east_north_m), 0.0, np.nan)
     problem = PathProblem(knots, at, east_north_m, accuracy_m, heading, speed_mps, np.abs(states[:, 3]))
     cost, damping = problem.cost(states), 1e-3
     diagonal, coupling, gradient = problem.normal(states)
@@ -77,6 +82,20 @@ def smooth_fixes(
         if settled:
             break
     return SmoothPath(knots, states, diagonal, coupling, marginals(diagonal, coupling), problem)
+
+
+def _standing(time_s: FloatArray, east_north_m: FloatArray) -> npt.NDArray[np.bool_]:
+    """At which fixes (n,) the vehicle stands: the straight line through those around hardly moves."""
+    low = np.searchsorted(time_s, time_s - STANDING_S - 1e-6)
+    high = np.searchsorted(time_s, time_s + STANDING_S + 1e-6)
+    since = time_s - time_s[0]
+    columns = (since, since**2, *east_north_m.T, *(east_north_m.T * since))
+    sums = [np.concatenate([[0.0], np.cumsum(column)]) for column in columns]
+    count = high - low
+    t, tt, x, y, xt, yt = (total[high] - total[low] for total in sums)
+    spread = tt - t * t / count
+    slope = np.hypot(xt - x * t / count, yt - y * t / count) / np.maximum(spread, 1e-9)
+    return np.asarray((slope < STANDING_MPS) & (count >= 4) & (spread > 2.0))
 
 
 def _knots(time_s: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
@@ -112,7 +131,8 @@ def _first_guess(knots: FloatArray, time_s: FloatArray, east_north: FloatArray, 
         while high < len(knots) - 1 and np.hypot(*(place[high] - place[i])) < chord / 2:
             high += 1
         across = place[high] - place[low]
-        if np.hypot(*across) >= chord / 2:
+        # A chord that takes longer than that is the receiver's wandering about a vehicle that stands.
+        if np.hypot(*across) >= max(chord / 2, STANDING_MPS * (knots[high] - knots[low])):
             heading[i] = np.arctan2(across[0], across[1])
     moved = np.flatnonzero(np.isfinite(heading))
     if len(moved):
@@ -145,6 +165,7 @@ class PathProblem:
         self.white = WHITE_SHARE * accuracy
         self.heading = np.full(len(at), np.nan) if heading is None else heading
         self.speed = np.full(len(at), np.nan) if speed is None else speed
+        self.speed_sigma = np.where(self.speed == 0.0, STANDING_SIGMA, SPEED_FIX_SIGMA)
         self.accuracy = np.interp(knots, knots[at], accuracy)
         self.keep = np.exp(-self.dt / ERROR_MEMORY_S)
         self.bend_keep = np.exp(-self.dt / BEND_S)
@@ -194,7 +215,7 @@ class PathProblem:
         for axis in (0, 1):
             r[self.at, axis] = (s[self.at, axis] + s[self.at, 5 + axis] - self.fix[:, axis]) / self.white
             j[self.at, axis, axis] = j[self.at, axis, 5 + axis] = 1 / self.white
-        for row, state, said, sigma in ((2, 2, self.heading, HEADING_FIX_SIGMA), (3, 3, self.speed, SPEED_FIX_SIGMA)):
+        for row, state, said, sigma in ((2, 2, self.heading, HEADING_FIX_SIGMA), (3, 3, self.speed, self.speed_sigma)):
             off = s[self.at, state] - said
             weight = np.where(np.isfinite(off), 1 / sigma, 0.0)
             if row == 2:

@@ -53,28 +53,26 @@ AFTER_SMOOTHED = Trust(np.radians([0.15, 0.4, 0.5, 0.5]), 0.15)
 @dataclass(frozen=True, slots=True, eq=False)
 class StandingThings:
     """t standing things: `names`, cuboids (t, 9) and `covariance` (t, 5, 5) as in `vision.together`; `label` (n,): the
-    thing that each box shows, −1 for none."""
+    thing that each box shows, −1 for none; `joint`: the last joint solution, None when nothing stands."""
 
     names: list[str]
     things: FloatArray
     covariance: FloatArray
     label: IntArray
+    joint: Together | None = None
 
 
 def standing_things(seen: Observations, track: Track, poses: Poses, camera: Camera) -> StandingThings:
     """Find what stands among the boxes and where. `poses` are those of the frames of `seen`."""
     spots = Spots(seen, camera)
-    lever = (camera.mount.forward_m, camera.mount.left_m)
-    raw = FrameStates(poses.enu_m[:, :2], lever, seen.heading, suspension(track, seen.time_s, poses))
-    shake_px = 0.0 if track.surveyed else SHAKE * float(np.mean(camera.focal_xy))
-    ground = ground_of(track, seen.time_s, seen.lens_m, camera)
+    raw, ground, shake_px = _start(seen, track, poses, camera)
     label, odds = follow(seen, spots, camera)
     label = compact(np.where(odds[label] > LEAST_ODDS, label, -1))
     if label.max() < 0:
         return _nothing(seen)
 
     candidates = gather(seen, spots, label, shake_px, camera)
-    judged = judge(candidates, raw, camera, *_of(ALONE_SURVEYED if track.surveyed else ALONE_SMOOTHED))
+    judged = judge(candidates, raw, camera, *_of(ALONE_SURVEYED if track.surveyed else ALONE_SMOOTHED, camera))
     stands = standing(candidates, judged)
     # On a surveyed path standing things are told at once; on a smoothed one the path itself is to be found first.
     sort_motion = not track.surveyed
@@ -96,12 +94,35 @@ def standing_things(seen: Observations, track: Track, poses: Poses, camera: Came
     return _once(seen, candidates, judged, stands, joint)
 
 
+def likelihood(seen: Observations, track: Track, poses: Poses, camera: Camera, label: IntArray) -> float:
+    """Logarithm of how well the things that `label` (n,) names, standing all of them, explain their boxes with poses
+    `poses`; up to a constant that is the same for other poses of the same boxes."""
+    raw, ground, shake_px = _start(seen, track, poses, camera)
+    candidates = gather(seen, Spots(seen, camera), label, shake_px, camera)
+    judged = judge(candidates, raw, camera, *_of(ALONE_SURVEYED if track.surveyed else ALONE_SMOOTHED, camera))
+    every = np.ones(len(candidates), dtype=bool)
+    joint = _together(candidates, judged, every, raw, ground, camera)
+    return -_together(candidates, judged, every, raw, ground, camera, after=joint, with_covariance=False).cost
+
+
+def _start(seen: Observations, track: Track, poses: Poses, camera: Camera) -> tuple[FrameStates, Ground, float]:
+    """The frames before any correction, what they share, and how many pixels the body's pitching may shake them."""
+    lever = (camera.mount.forward_m, camera.mount.left_m)
+    raw = FrameStates(poses.enu_m[:, :2], lever, seen.heading, suspension(track, seen.time_s, poses))
+    shake_px = 0.0 if track.surveyed else SHAKE * float(np.mean(camera.focal_xy))
+    return raw, ground_of(track, seen.time_s, seen.lens_m, camera), shake_px
+
+
 def _nothing(seen: Observations) -> StandingThings:
     return StandingThings([], np.zeros((0, 9)), np.zeros((0, 5, 5)), np.full(len(seen), -1))
 
 
-def _of(trust: Trust) -> tuple[FloatArray, float]:
-    return trust.own, trust.still_mps
+def _of(trust: Trust, camera: Camera | None = None) -> tuple[FloatArray, float]:
+    """`camera`: whose mount is not yet solved for, so that a thing alone may blame it as well."""
+    mount = np.zeros(4)
+    if camera is not None:
+        mount[:3] = np.radians([camera.sigma.pitch_deg, camera.sigma.roll_deg, camera.sigma.yaw_deg])
+    return np.hypot(trust.own, mount), trust.still_mps
 
 
 def suspension(track: Track, times_s: FloatArray, poses: Poses) -> FloatArray:
@@ -136,6 +157,7 @@ def _together(
     *,
     sort_motion: bool = False,
     after: Together | None = None,
+    with_covariance: bool = True,
 ) -> Together:
     numbers = np.cumsum(chosen) - 1
     rows = candidates.rows.where(chosen[candidates.rows.thing])
@@ -147,8 +169,9 @@ def _together(
     prior = judged.prior.where(chosen)
     if after:
         prior.sigma[:, V_EAST:] = STANDS_STILL_MPS
+    may_move = mobile[chosen] if sort_motion else None
     return solve_together(
-        rows, start, prior, frames, ground, camera, may_move=mobile[chosen] if sort_motion else None, after=after
+        rows, start, prior, frames, ground, camera, may_move=may_move, after=after, with_covariance=with_covariance
     )
 
 
@@ -171,4 +194,4 @@ def _once(
         if whole not in best or boxes[thing] > boxes[best[whole]]:
             best[whole] = thing
     order = [best[whole] for whole in range(len(best))]
-    return StandingThings([names[i] for i in order], joint.things[order], joint.covariance[order], joined)
+    return StandingThings([names[i] for i in order], joint.things[order], joint.covariance[order], joined, joint)

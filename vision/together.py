@@ -41,7 +41,9 @@ TILT_SIGMA = (np.radians(0.5), np.radians(1.5))
 TILT_MEMORY_M, TILT_MEMORY_S = 30.0, 60.0
 KNOT_S = 1.0
 PATH_MEMORY_S = 30.0
-_SHARED = 5  # log lens height, mount yaw, log focal length, mount pitch, mount roll
+# What all frames share: log lens height, mount yaw, log focal length, mount pitch, mount roll (radians).
+S_HEIGHT, S_YAW, S_FOCAL, S_PITCH, S_ROLL = range(5)
+_SHARED = 5
 _ROUNDS = 12
 # What speed a thing may have for free, first and last, and how many of these it takes for the price to level off.
 SPEED_SIGMAS, SPEED_BOUND = (1.6, 0.1), 3.0
@@ -55,12 +57,18 @@ _KEPT = 5  # east, north, yaw, log length, log width
 class Together:
     """The joint solution: cuboids (t, 9), the frames as corrected, and `covariance` (t, 5, 5) of east, north, yaw,
     log length and log width of each thing (zero where it was not asked for); `corrections`: all
-    of tilt, path and camera, for a later solution to start from."""
+    of tilt, path and camera, for a later solution to start from. `shared` (5,) and `shared_covariance` (5, 5): the
+    last of these, in the order of `S_HEIGHT` …, with their covariance where it was asked for; `shared_prior` (5,): the
+    sigmas that they had before looking; `cost`: minus the logarithm of the likelihood, up to a constant."""
 
     things: FloatArray
     frames: FrameStates
     covariance: FloatArray
     corrections: FloatArray
+    shared: FloatArray
+    shared_covariance: FloatArray
+    shared_prior: FloatArray
+    cost: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +84,7 @@ class Ground:
     path_count: int
     smooth: SmoothPath | None  # a smoothed path is solved anew together with the things
     information: csc_array  # over tilt knots, path knots (zero for a smoothed path) and the shared numbers
+    shared_prior: FloatArray  # (5,): one sigma of each shared number
 
 
 def ground_of(track: Track, times_s: FloatArray, lens_m: FloatArray, camera: Camera) -> Ground:
@@ -115,7 +124,7 @@ def ground_of(track: Track, times_s: FloatArray, lens_m: FloatArray, camera: Cam
     information = csc_array(
         block_array([[tilt, None, None], [None, path, None], [None, None, diags_array(shared**-2.0)]])
     )
-    return Ground(knots, knot, share, path_knot, path_share, states, count, smooth, information)
+    return Ground(knots, knot, share, path_knot, path_share, states, count, smooth, information, shared)
 
 
 def _between(times_s: FloatArray, knots: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -161,6 +170,7 @@ def solve_together(
     *,
     may_move: BoolArray | None = None,
     after: Together | None = None,
+    with_covariance: bool = True,
 ) -> Together:
     """Solve all of `start` (t, 9) at once; `frames` are the uncorrected ones.
 
@@ -237,8 +247,21 @@ def solve_together(
         damping = max(damping / 10, 1e-12)
         if settled and graduated:
             break
-    covariance = _covariances(matrix, count) if after else np.zeros((count, _KEPT, _KEPT))
-    return Together(layout.things(state), layout.frames(state, frames), covariance, state[layout.tilt :])
+    covariance, shared = (
+        _covariances(matrix, count)
+        if after and with_covariance
+        else (np.zeros((count, _KEPT, _KEPT)), np.zeros((_SHARED, _SHARED)))
+    )
+    return Together(
+        layout.things(state),
+        layout.frames(state, frames),
+        covariance,
+        state[layout.tilt :],
+        state[layout.shared :],
+        shared,
+        ground.shared_prior,
+        cost,
+    )
 
 
 def _factor(matrix: csc_array) -> SuperLU:
@@ -246,14 +269,14 @@ def _factor(matrix: csc_array) -> SuperLU:
     return splu(csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
-def _covariances(matrix: csc_array, count: int) -> FloatArray:
-    """Marginal covariances (t, 5, 5) of the first five numbers of each thing.
+def _covariances(matrix: csc_array, count: int) -> tuple[FloatArray, FloatArray]:
+    """Marginal covariances (t, 5, 5) of the first five numbers of each thing, and (5, 5) of the shared numbers.
 
     Things meet only through what they share, so the things are eliminated one by one: with A, B, C the blocks of thing,
     coupling and shared numbers, the covariance is A⁻¹ + A⁻¹B (C − ΣBᵀA⁻¹B)⁻¹ BᵀA⁻¹.
     """
     if not count:
-        return np.zeros((0, _KEPT, _KEPT))
+        return np.zeros((0, _KEPT, _KEPT)), np.zeros((_SHARED, _SHARED))
     own = count * PER_THING
     rows = csr_array(matrix)
     flat = coo_array(rows[:own, :own])
@@ -276,7 +299,9 @@ def _covariances(matrix: csc_array, count: int) -> FloatArray:
         part = gain[thing * PER_THING : thing * PER_THING + _KEPT].toarray()
         spread = part @ dense if dense is not None else factor.solve(part.T).T if factor is not None else part
         covariance[thing] += spread @ part.T
-    return covariance
+    last = np.eye(reduced.shape[0])[:, -_SHARED:]
+    shared = dense @ last if dense is not None else factor.solve(last) if factor is not None else last
+    return covariance, np.asarray(shared[-_SHARED:])
 
 
 class _Layout:

@@ -24,6 +24,7 @@ class Way:
     pictures: tuple[Frame, ...]
     assumptions: tuple[str, ...] = ()
     begins: Mapping[Path, float] = field(default_factory=dict)
+    one_device: bool = False  # the pictures hold the track themselves, so there is one clock
 
 
 def way_of(shots: Footage, track: Path | None, start: datetime | None) -> Way:
@@ -78,7 +79,9 @@ def _by_telemetry(videos: Sequence[Path], pictures: tuple[Frame, ...], start: da
         fixes += [replace(fix, time_s=fix.time_s + begins[path]) for fix in raw.fixes]
     fixes.sort(key=lambda fix: fix.time_s)
     notes = [*(note for _, raw in raws for note in raw.notes), *(f"{error.message}." for error in errors)]
-    return Way(track_from_fixes(fixes, start=zero, source="telemetry", notes=notes), pictures, begins=begins)
+    return Way(
+        track_from_fixes(fixes, start=zero, source="telemetry", notes=notes), pictures, begins=begins, one_device=True
+    )
 
 
 def _by_exif(pictures: Sequence[Frame]) -> Way:
@@ -107,4 +110,4 @@ def _by_exif(pictures: Sequence[Frame]) -> Way:
         else frame
         for frame in ordered
     )
-    return Way(track, aware, tuple(said))
+    return Way(track, aware, tuple(said), one_device=True)
