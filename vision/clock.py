@@ -35,6 +35,8 @@ _LOST = 6.0
 # Offsets tried about the best so far; what lies this far below the summit is of another shape than a parabola.
 _NEAR_STEPS_S, _WIDE_STEPS_S, _NARROW_STEPS_S = (np.arange(-n, n + 1) * d for n, d in ((2, 0.5), (4, 0.5), (5, 0.2)))
 _TRUSTED, _SURE_BEND, _TOLD_WITHIN_S, _JUMPS, _MOST_UNSURE = 150.0, 3.0, 0.35, 5, 2
+# A drive that turns less, and whose speed changes less, need not be asked.
+_TURN_DEG, _PACE_MPS = 20.0, 2.0
 _FEWEST_POINTS, _CLOSER = 4, 5.0
 # What is less than this, or than so many sigmas, is not put right.
 _LEAST_S, _SURE_SIGMAS = 0.3, 3.0
@@ -89,7 +91,7 @@ def clock_offset(times_s: FloatArray, detections: Sequence[Detections], track: T
     """The offset from detections alone. `times_s` (k,), rising: by the camera's own clock, in seconds since the
     track's start, off by up to `REACH_S`."""
     drive = _Drive(times_s, detections, track, camera)
-    start = drive.rough()
+    start = drive.rough() if drive.eventful() else None
     if start is None:
         return _UNKNOWN
     floor = _FLOOR_S if track.surveyed else _SMOOTHED_FLOOR_S
@@ -129,6 +131,20 @@ class _Drive:
         times = self.times[chosen] + offset_s
         poses = self.track.poses_at(times)
         return observe(times, [self.found[i] for i in chosen], poses, self.camera), poses
+
+    def eventful(self) -> bool:
+        """Whether the track turns or changes its speed at all while the camera may have looked."""
+        if not len(self.times):
+            return False
+        low = max(float(self.times[0]) - REACH_S, float(self.track.time_s[0]))
+        high = min(float(self.times[-1]) + REACH_S, float(self.track.time_s[-1]))
+        grid = np.arange(low, high, 0.5)
+        if len(grid) < 4:
+            return False
+        poses = self.track.poses_at(grid)
+        steps = np.gradient(poses.enu_m[:, :2], grid, axis=0)
+        speed = np.hypot(*gaussian_filter1d(steps, 2.0, axis=0, mode="nearest").T)
+        return bool(np.ptp(unwrap_deg(poses.heading_deg)) > _TURN_DEG or np.ptp(speed) > _PACE_MPS)
 
     def rough(self) -> float | None:
         """The offset at which boxes carried from frame to frame meet the next frame's best; None without boxes."""
