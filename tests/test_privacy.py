@@ -16,14 +16,16 @@ from typer.testing import CliRunner
 from serve.app import blobs_of
 from serve.cases.lifecycle import Stage
 from serve.errors import SettingsError
+from serve.jobs.queue import Job
 from serve.jobs.retention import Keep, Retention
 from serve.originals_commands import app as originals_app
 from serve.secrecy import masked
 from serve.server import configure_logs
 from serve.settings import Settings
 from serve.store.blobs import EVIDENCE, ORIGINALS
+from serve.store.database import Reach
 from serve.store.sealed import Sealer, is_sealed
-from serve.store.tables import cases, evidence
+from serve.store.tables import cases, evidence, patrols
 from serve.store.viewed import View, listed, note
 from tests.access_support import context_of
 from tests.serve_support import START, TRACK, days, manifest, picture, running, send, thing
@@ -197,3 +199,20 @@ def test_no_secret_stands_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     for line in said.splitlines():
         assert json.loads(line)["level"]
     assert masked("a plain sentence about a patrol p1af5b754") == "a plain sentence about a patrol p1af5b754"
+
+
+def test_opened_originals_do_not_outlive_a_killed_worker(tmp_path: Path) -> None:
+    """What a killed attempt had laid out is gone when the patrol is set aside."""
+    with running(tmp_path, originals_key=KEY, max_attempts=1) as client:
+        patrol = send(client, FILES)
+        left = tmp_path / "work" / f"{patrol}.2.1" / "media"
+        left.mkdir(parents=True)
+        (left / "a.jpg").write_bytes(FILES["a.jpg"])
+        here = context_of(client)
+        with here.database.writing(Reach("000000")) as desk:
+            desk.connection.execute(
+                patrols.update().values(state="queued", attempts=1, generation=2).where(patrols.c.id == patrol)
+            )
+        here.intake.jobs.submit(Job("000000", patrol, 2))
+        assert client.get(f"/v1/patrols/{patrol}").json()["state"] == "failed"
+        assert not list((tmp_path / "work").iterdir())

@@ -82,6 +82,7 @@ class Processor:
         if patrol.attempts > self.max_attempts:
             last = f"; the last error was {patrol.last_error}" if patrol.last_error else ""
             reason = f"processing ended its process {self.max_attempts} times{last}"
+            self._clear(patrol)
             self._fail(patrol, reason, _RETRY.format(patrol.id))
             log.error("patrol set aside")
             return
@@ -108,6 +109,11 @@ class Processor:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _clear(self, patrol: Patrol) -> None:
+        """Remove what attempts left behind that were killed: opened originals among it."""
+        for left in self.work_folder.glob(f"{patrol.id}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+
     def _try_later(self, patrol: Patrol, error: str) -> None:
         """After a fault that may pass: queue the patrol again, or set it aside when it has had its tries."""
         if patrol.attempts >= self.max_attempts:
@@ -122,8 +128,7 @@ class Processor:
         self, patrol: Patrol, entries: Sequence[FileEntry], folder: Path
     ) -> tuple[PatrolResult, list[list[float]]]:
         """Lay the files out under their own names and run the pipeline on them."""
-        for left in self.work_folder.glob(f"{patrol.id}.*"):
-            shutil.rmtree(left, ignore_errors=True)
+        self._clear(patrol)
         named: dict[str, list[Path]] = {"media": [], "track": [], "telemetry": []}
         for entry in entries:
             path = folder / entry.kind / entry.name
