@@ -211,4 +211,4 @@ def test_no_network_makes_doubles(tmp_path: Path) -> None:
         )
         run_state_machine_as_test(Drive, settings=chosen)
     print(dict(Drive.sent))  # noqa: T201
-    assert Drive.sent["patch"] > OPERATIONS / 20
+    assert Drive.sent["patch"] > OPERATIONS / 100
