@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench chaos contract fuzz renderer clean
+.PHONY: demo test lint bench chaos contract fuzz renderer clean cases
 
 $(VENV)/base: pyproject.toml constraints.txt
 	@echo "== making $(VENV) with the base install (no torch)"
@@ -38,6 +38,9 @@ bench: $(VENV)/dev ## what the figures in docs/performance.md rest on; peers are
 	$(BIN)/python -m bench.fast patrol
 	$(BIN)/python bench/locate.py
 	$(BIN)/python bench/merge.py
+
+cases: $(VENV)/dev ## the case loop against three simulated cities: ten passes over 5 km, 200 things (half an hour)
+	$(BIN)/jiejing evaluate --cases --seed 1 --seed 2 --seed 3
 
 renderer: ## Blender as a Python module, for `jiejing simulate --renderer .venv-renderer/bin/python` (1.2 GB, Python 3.11)
 	test -x .venv-renderer/bin/python || python3.11 -m venv .venv-renderer

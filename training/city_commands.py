@@ -1,36 +1,34 @@
-"""`jiejing evaluate-cases`: cases against the truth of a simulated city."""
+"""`jiejing evaluate --cases`: cases against the truth of simulated cities."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 
-def evaluate_cases(
-    seed: Annotated[list[int], typer.Option(help="Which city; give it several times for several.")] = [1],  # noqa: B006
-    passes: Annotated[int, typer.Option(min=2, max=200, help="Patrols, one a day, in both directions by turns.")] = 10,
-    km: Annotated[float, typer.Option(min=0.3, max=100, help="Kilometres of street.")] = 5.0,
-    things: Annotated[int, typer.Option(min=1, help="Things that appear, stay, go and come back.")] = 200,
-    rates: Annotated[Path | None, typer.Option(help="The detector's error rates; training/city_rates.toml.")] = None,
-    matters: Annotated[Path | None, typer.Option(help="The city's own table of matters.")] = None,
-    known_places: Annotated[
-        bool, typer.Option("--known-places", help="Leave `locate` out: true places with honest errors.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
+def report_cases(
+    seeds: Sequence[int],
+    *,
+    passes: int,
+    km: float,
+    things: int,
+    rates: Path | None,
+    matters: Path | None,
+    known_places: bool,
+    out: Path | None,
 ) -> None:
-    """Drive through simulated cities of known truth and score the cases that come of it."""
+    """Drive through the cities of these seeds, print the figures of their cases, and write them to `out` as JSON."""
     from serve.cases.matters import read_matters
-    from training.case_evaluation import evaluate_cases as evaluate
-    from training.case_evaluation import table
+    from training.case_evaluation import evaluate_cases, table
     from training.city import read_rates
 
     figures = [
-        evaluate(
-            one,
+        evaluate_cases(
+            seed,
             passes=passes,
             km=km,
             things=things,
@@ -39,6 +37,8 @@ def evaluate_cases(
             known_places=known_places,
             progress=lambda done, of: typer.echo(f"pass {done} of {of}", err=True),
         )
-        for one in seed
+        for seed in seeds
     ]
-    typer.echo(json.dumps([asdict(one) for one in figures], indent=1) if as_json else table(figures))
+    if out is not None:
+        out.write_text(json.dumps([asdict(one) for one in figures], indent=1) + "\n", encoding="utf-8")
+    typer.echo(table(figures))

@@ -14,6 +14,7 @@ import typer
 from training.dataset_commands import app as dataset_app
 from training.errors import DatasetError, TrainingError
 from training.sources import Label, Picture, Source, load, read_manifest, write_run_set
+from vision.errors import UsageError
 
 if TYPE_CHECKING:
     from training.compare import Difference
@@ -25,6 +26,7 @@ MODELS = MANIFESTS.parent / "models"
 Sources = Annotated[
     list[str], typer.Option("--source", help="NAME=FOLDER: a manifest of datasets/ and where its pictures lie.")
 ]
+CITY = "With --cases"
 Manifests = Annotated[Path, typer.Option(help="Folder with one manifest.toml per source.")]
 
 dataset = dataset_app
@@ -202,7 +204,9 @@ def _validation(sources: list[str], manifests: Path) -> list[Picture]:
 
 
 def evaluate(
-    source: Sources,
+    source: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER: a manifest of datasets/ and where its pictures lie.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model folder or shipped name.")] = None,
     manifests: Manifests = MANIFESTS,
     size: Annotated[str | None, typer.Option("--input", help="WIDTHxHEIGHT instead of the model's own sizes.")] = None,
@@ -214,8 +218,41 @@ def evaluate(
         bool,
         typer.Option(help="Choose the thresholds here; store them, the figures and the card's table in the model."),
     ] = False,
+    cases: Annotated[bool, typer.Option("--cases", help="Score cases against simulated cities instead.")] = False,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Which city; repeat for several.", rich_help_panel=CITY)
+    ] = None,
+    passes: Annotated[int, typer.Option(min=2, max=200, help="Patrols, one a day.", rich_help_panel=CITY)] = 10,
+    km: Annotated[float, typer.Option(min=0.3, max=100, help="Kilometres of street.", rich_help_panel=CITY)] = 5.0,
+    things: Annotated[int, typer.Option(min=1, help="Things that come and go.", rich_help_panel=CITY)] = 200,
+    rates: Annotated[
+        Path | None, typer.Option(help="Error rates; training/city_rates.toml.", rich_help_panel=CITY)
+    ] = None,
+    matters: Annotated[Path | None, typer.Option(help="The city's own matters.", rich_help_panel=CITY)] = None,
+    known_places: Annotated[
+        bool, typer.Option("--known-places", help="True places with honest errors, no `locate`.", rich_help_panel=CITY)
+    ] = False,
 ) -> None:
-    """Measure a model through the server's runtime on the validation pictures of the sources."""
+    """Measure a model through the server's runtime on the validation pictures of the sources.
+
+    With --cases: drive through simulated cities of known truth and score the cases that come of it.
+    """
+    if cases:
+        from training.city_commands import report_cases
+
+        report_cases(
+            seed or [1],
+            passes=passes,
+            km=km,
+            things=things,
+            rates=rates,
+            matters=matters,
+            known_places=known_places,
+            out=out,
+        )
+        return
+    if not source:
+        raise UsageError("evaluate", remedy="give --source NAME=FOLDER, or --cases")
     from training.evaluation_page import check_place
     from training.export import write_json
     from training.measuring import measured, stored, write_mistakes
