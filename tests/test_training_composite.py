@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from training.clutter import stud, stud_make, stud_row
 from training.composite import Composite, drawn_scene, lay, make_all, on_picture, read, scrap, window, write
 from training.ground import View, draw_street
 from training.pieces import Piece, cut, read_pieces, write_pieces
@@ -187,3 +188,19 @@ def test_composites_come_back_as_training_pictures(tmp_path: Path) -> None:
     assert [p.path.stem for p in pictures] == [name for name, _ in made]
     assert pictures[2].unknown == street.unknown
     assert pictures[2].labels == made[2][1].labels
+
+
+def test_road_markers_are_drawn_and_never_labelled() -> None:
+    """A raised marker changes the ground where it stands and nowhere far from it; its row keeps even steps."""
+    view = View(focal=900, height_m=1.7, horizon=-100, centre=160, size=320)
+    bgr = np.full((320, 320, 3), 100, np.float32)
+    rng = np.random.default_rng(4)
+    stud(rng, view, bgr, (0.0, 5.0), stud_make(rng))
+    rows, columns = np.nonzero(np.abs(bgr - 100).max(2) > 20)
+    u, v = view.pixel(0.0, 5.0)
+    assert len(rows) > 40
+    assert np.hypot(rows - v, columns - u).max() < 0.25 * view.metre(5.0)
+    row = np.array(stud_row(np.random.default_rng(9), (1.0, 6.0)))
+    steps = np.linalg.norm(np.diff(row, axis=0), axis=1)
+    assert len(row) > 2
+    assert np.ptp(steps) < 1e-6

@@ -6,6 +6,7 @@ Every function draws into `bgr` (h, w, 3) float 0–255 in place, at ground poin
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -162,6 +163,75 @@ def post(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> No
     blend(bgr, _blob(view, shape, 0.4), colour)
 
 
+@dataclass(frozen=True, slots=True)
+class Stud:
+    """A make of raised road marker: `tone` (BGR, 0–255), metres across and high, a glass in a square body or a dome."""
+
+    tone: tuple[float, float, float]
+    across_m: float
+    height_m: float
+    dome: bool
+
+
+def stud_make(rng: np.random.Generator) -> Stud:
+    """One of the usual makes: white or yellow ceramic domes, or square bodies with a glass that looks at the driver."""
+    white, yellow = (225.0, 230.0, 232.0), (70.0, 190.0, 225.0)
+    tone = white if rng.random() < 0.7 else yellow
+    return Stud(tone, float(rng.uniform(0.08, 0.15)), float(rng.uniform(0.015, 0.03)), bool(rng.random() < 0.65))
+
+
+def stud(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point, make: Stud) -> None:
+    """One raised road marker, worn, dusty or broken, with the shadow at its foot."""
+    radius, metre = make.across_m / 2, view.metre(at[1])
+    lift = f32((0, make.height_m * metre))
+    count = 18 if make.dome else 4
+    turn = np.linspace(0, 2 * np.pi, count, endpoint=False) + (0.0 if make.dome else np.pi / 4 + rng.normal(0, 0.15))
+    wild = 1 + (0.12 * rng.standard_normal(count) if rng.random() < 0.2 else 0)
+    foot = f32(
+        [
+            view.pixel(at[0] + r * np.cos(a), max(at[1] + r * np.sin(a), 0.8))
+            for r, a in zip(radius * np.ones(count) * wild, turn, strict=True)
+        ]
+    )
+    middle = foot.mean(0)
+    u, v = int(middle[0]), int(middle[1])
+    ground = bgr[v, u].copy() if 0 <= v < view.size and 0 <= u < view.size else f32((120, 120, 120))
+    light = float(np.clip(ground.mean() / 115, 0.5, 1.2))
+    dust = np.float32(rng.uniform(0, 0.45))
+    tone = (f32(make.tone) * light * rng.uniform(0.75, 1.05)) * (1 - dust) + ground * dust
+    blend(bgr, _blob(view, foot + f32((0.03 * metre * rng.normal(), 0.25 * lift[1])), 0.4) * np.float32(0.5), [25] * 3)
+    side, top = (1.0, 0.82) if make.dome else (rng.uniform(0.35, 0.8), rng.uniform(0.55, 0.8))
+    blend(bgr, _blob(view, foot, 0.3), np.clip(tone * side * 0.8, 0, 245))
+    raised = (foot - middle) * top + middle - lift
+    blend(bgr, _blob(view, raised, 0.3), np.clip(tone * (1.0 if make.dome else side), 0, 250))
+    if not make.dome and rng.random() < 0.7:  # the glass, on the side that looks at us
+        near = sorted(range(count), key=lambda k: -foot[k, 1])[:2]
+        face = f32([foot[near[0]], foot[near[1]], raised[near[1]], raised[near[0]]])
+        blend(bgr, _blob(view, face, 0.2), rng.uniform(0.5, 1.1) * f32(make.tone) * light)
+    for _ in range(int(rng.integers(0, 4))):  # chips and tyre marks
+        spot = (at[0] + rng.normal(0, 0.5) * radius, max(at[1] + rng.normal(0, 0.5) * radius, 0.8))
+        worn = _blob(view, outline(rng, view, spot, radius * rng.uniform(0.15, 0.5), 0.4, 8) - 0.7 * lift, 0.2)
+        blend(bgr, worn * np.float32(rng.uniform(0.3, 0.9)), [rng.uniform(40, 120)] * 3)
+
+
+def stud_row(rng: np.random.Generator, at: Point) -> list[Point]:
+    """Where the markers of a lane line stand: one to seven at even steps, now and then a cluster."""
+    angle = rng.choice([rng.normal(np.pi / 2, 0.2), rng.normal(0, 0.2), rng.uniform(0, np.pi)])
+    step = rng.choice([0.25, rng.uniform(0.6, 1.5), rng.uniform(1.5, 4)], p=[0.15, 0.5, 0.35])
+    return [
+        (float(at[0] + k * step * np.cos(angle)), float(at[1] + k * step * np.sin(angle)))
+        for k in range(int(rng.integers(1, 8)))
+    ]
+
+
+def studs(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> None:
+    """A row of raised road markers: white and round on bare asphalt, the likeliest things to be taken for paper."""
+    make = stud_make(rng)
+    for spot in stud_row(rng, at):
+        if 1.5 < spot[1] < 40:
+            stud(rng, view, bgr, spot, make)
+
+
 CLUTTER: dict[Callable[[np.random.Generator, View, FloatImage, Point], None], float] = {
     stain: 2.5,
     patch: 0.7,
@@ -172,6 +242,7 @@ CLUTTER: dict[Callable[[np.random.Generator, View, FloatImage, Point], None], fl
     tuft: 1.2,
     shadow: 0.8,
     post: 0.5,
+    studs: 1.0,
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.clutter import blend, scatter
+from training.clutter import blend, scatter, stud, stud_make, stud_row
 from training.ground import FloatImage, View, draw_street, f32
 from training.pieces import Image, Piece
 from training.sources import Box, Label, Picture
@@ -269,10 +269,24 @@ def on_picture(
     if where.mean() < 0.02:
         return None
     bgr = picture.astype(np.float32)
-    count = int(np.clip(rng.geometric(0.25), 1, 10))
+    if rng.random() < 0.6:
+        _road_markers(rng, view, bgr, where)
+    count = int(np.clip(rng.geometric(0.25), 1, 10)) if rng.random() < 0.8 else 0
     labels = litter(rng, view, bgr, pieces, where, count, smallest_px)
     done = np.clip(cv2.GaussianBlur(bgr, (0, 0), 0.5), 0, 255).astype(np.uint8)
     return Composite(done, base.labels + tuple(labels), base.unknown)
+
+
+def _road_markers(rng: np.random.Generator, view: View, bgr: FloatImage, where: FloatImage) -> None:
+    """Rows of raised road markers on the open ground; unlabelled, for they are no litter."""
+    for start in spots(rng, view, where, int(rng.integers(1, 4))):
+        make = stud_make(rng)
+        for at in stud_row(rng, start):
+            if not 1.5 < at[1] < FARTHEST_M:
+                continue
+            u, v = view.pixel(*at)
+            if 0 <= u < view.size and 0 <= v < view.size and where[int(v), int(u)] > 0:
+                stud(rng, view, bgr, at, make)
 
 
 def on_facade(rng: np.random.Generator, pieces: Sequence[Piece], picture: Image, base: Picture) -> Composite | None:
