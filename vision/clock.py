@@ -64,11 +64,16 @@ _UNKNOWN = ClockOffset(0.0, REACH_S, observed=False)
 
 
 def agreed(
-    times_s: FloatArray, detections: Sequence[Detections], track: Track, camera: Camera, doubt_s: float
+    times_s: FloatArray,
+    detections: Sequence[Detections],
+    track: Track,
+    camera: Camera,
+    doubt_s: float,
+    most_frames: int = _MOST_FRAMES,
 ) -> ClockOffset:
     """What to do about the clocks: nothing where they agree, the offset where the drive tells that they don't, and
     `doubt_s` of error where it tells nothing."""
-    found = clock_offset(times_s, detections, track, camera)
+    found = clock_offset(times_s, detections, track, camera, most_frames)
     if not found.observed:
         note = (
             "The offset between the clocks of camera and track can't be observed in this drive (no turns, no stops, or"
@@ -87,10 +92,16 @@ def forced(offset_s: float) -> ClockOffset:
     return ClockOffset(offset_s, 0.0, note=f"The camera's times were shifted by {offset_s:+g} s, as told.")
 
 
-def clock_offset(times_s: FloatArray, detections: Sequence[Detections], track: Track, camera: Camera) -> ClockOffset:
+def clock_offset(
+    times_s: FloatArray,
+    detections: Sequence[Detections],
+    track: Track,
+    camera: Camera,
+    most_frames: int = _MOST_FRAMES,
+) -> ClockOffset:
     """The offset from detections alone. `times_s` (k,), rising: by the camera's own clock, in seconds since the
     track's start, off by up to `REACH_S`."""
-    drive = _Drive(times_s, detections, track, camera)
+    drive = _Drive(times_s, detections, track, camera, most_frames)
     start = drive.rough() if drive.eventful() else None
     if start is None:
         return _UNKNOWN
@@ -122,7 +133,10 @@ def clock_offset(times_s: FloatArray, detections: Sequence[Detections], track: T
 class _Drive:
     """The frames about what the track's motion changes most, ready to be posed at any offset."""
 
-    def __init__(self, times_s: FloatArray, detections: Sequence[Detections], track: Track, camera: Camera) -> None:
+    def __init__(
+        self, times_s: FloatArray, detections: Sequence[Detections], track: Track, camera: Camera, most_frames: int
+    ) -> None:
+        self.most_frames = most_frames
         self.times, self.found, self.track, self.camera = times_s, detections, track, camera
 
     def seen(self, offset_s: float, frames: IntArray | None = None) -> tuple[Observations, Poses]:
@@ -178,9 +192,9 @@ class _Drive:
         return likelihood(seen, self.track, poses, self.camera, label)
 
     def _busy(self, offset_s: float) -> IntArray:
-        """At most `_MOST_FRAMES` frames, in whole stretches, about which the motion changes most."""
+        """At most `most_frames` frames, in whole stretches, about which the motion changes most."""
         known = np.flatnonzero(self.track.poses_at(self.times + offset_s).known)
-        if len(known) <= _MOST_FRAMES:
+        if len(known) <= self.most_frames:
             return known
         worth = np.interp(self.times + offset_s, *_changes(self.track))
         stretch = np.floor(self.times / _STRETCH_S).astype(np.int64)
@@ -188,7 +202,7 @@ class _Drive:
         mean = np.bincount(number, worth[known]) / np.bincount(number)
         counts = np.bincount(number)
         order = np.argsort(-mean, kind="stable")
-        taken = order[np.cumsum(counts[order]) <= _MOST_FRAMES]
+        taken = order[np.cumsum(counts[order]) <= self.most_frames]
         return known[np.isin(number, taken)]
 
 
