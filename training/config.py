@@ -62,7 +62,7 @@ class TrainConfig(BaseModel):
             "seed": self.seed,
             "amp": self.device != "cpu",
             "plots": False,
-            "nms": False,  # validate what is shipped: the one-to-one head
+            "nms": False,  # the curves show the one-to-one head; `jiejing evaluate` measures what ships
             "deterministic": True,
             "patience": self.epochs,
         }
