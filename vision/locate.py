@@ -13,15 +13,15 @@ from vision.clock import ONE_CLOCK, ClockOffset
 from vision.cuboid import HEIGHT, LENGTH, WIDTH
 from vision.detections import FrameDetections
 from vision.looks import looks_of
-from vision.observations import IntArray, Observations, observe
+from vision.observations import Observations, observe
 from vision.radius import error_radii
-from vision.sightings import EvidenceBox, Look, Sighting
+from vision.sightings import Look, Sighting
 from vision.standing_things import StandingThings, standing_things
 from vision.track import Poses, Track
+from vision.views import MOST_EVIDENCE, choose_evidence, views_of
 
 # A frame whose heading is known worse than this can't say where anything is.
 WORST_HEADING_DEG = 25.0
-MOST_EVIDENCE = 5
 # A thing whose place is known worse than this is no sighting: no case could be opened or joined by it.
 WORST_RADIUS_M = 10.0
 _MOTION_S = 0.5
@@ -68,12 +68,10 @@ def locate(
     way_m = float(np.linalg.norm(np.diff(poses.enu_m[:, :2], axis=0), axis=1).sum())
     notes += mount_doubts(things, camera, way_m)
     things = _with_clock_error(things, seen, track, clock.sigma_s)
-    sightings = _sightings(things, seen, ordered, track, classes)
-    placed = tuple(s for s in sightings if s.error_radius_m <= WORST_RADIUS_M)
-    if len(placed) < len(sightings):
-        vague = len(sightings) - len(placed)
+    sightings, vague = _sightings(things, seen, ordered, track, classes)
+    if vague:
         notes.append(f"{vague} thing{'s' if vague > 1 else ''} left out: placed to worse than {WORST_RADIUS_M:g} m.")
-    return Located(placed, looks, tuple(notes), clock)
+    return Located(sightings, looks, tuple(notes), clock)
 
 
 def _posed(ordered: list[FrameDetections], track: Track) -> tuple[list[FrameDetections], Poses, list[str]]:
@@ -111,22 +109,23 @@ def _sightings(
     ordered: list[FrameDetections],
     track: Track,
     classes: frozenset[str] | None,
-) -> list[Sighting]:
+) -> tuple[tuple[Sighting, ...], int]:
+    """The things as sightings, and how many were left out because nobody can say where they are."""
     radii = error_radii(found.things, found.covariance)
     longitude, latitude = track.frame.to_lonlat(found.things[:, :2])
     sightings = []
-    for i, name in enumerate(found.names):
-        if classes is not None and name not in classes:
-            continue
+    wanted = [i for i, name in enumerate(found.names) if classes is None or name in classes]
+    placed = [i for i in wanted if radii[i] <= WORST_RADIUS_M]
+    views = [views_of(np.flatnonzero(found.label == i), seen, ordered) for i in placed]
+    for i, seen_in, evidence in zip(placed, views, choose_evidence(views), strict=True):
         rows = np.flatnonzero(found.label == i)
         times = seen.time_s[seen.frame[rows]]
         shared = float(np.interp(times.mean(), track.time_s, track.accuracy_m))
         thing, spread = found.things[i], found.covariance[i]
-        evidence = _evidence(rows, seen, ordered)
         sightings.append(
             Sighting(
-                class_name=name,
-                score=float(np.mean([box.score for box in evidence])),
+                class_name=found.names[i],
+                score=float(np.mean([view.box.score for view in seen_in[:MOST_EVIDENCE]])),
                 longitude_deg=float(longitude[i]),
                 latitude_deg=float(latitude[i]),
                 error_radius_m=float(radii[i]),
@@ -139,23 +138,4 @@ def _sightings(
                 evidence=evidence,
             )
         )
-    return sightings
-
-
-def _evidence(rows: IntArray, seen: Observations, ordered: list[FrameDetections]) -> tuple[EvidenceBox, ...]:
-    """The best boxes of a thing: sure, large and whole; one per frame."""
-    side = np.sqrt(np.maximum((seen.box[rows, 2] - seen.box[rows, 0]) * (seen.box[rows, 3] - seen.box[rows, 1]), 1.0))
-    quality = np.array([ordered[k].quality for k in seen.frame[rows]])
-    worth = seen.score[rows] * quality * np.where(seen.cut[rows].any(axis=1), 0.5, 1.0) * side / side.max()
-    chosen: dict[int, int] = {}
-    for row in rows[np.lexsort((rows, -worth))]:
-        chosen.setdefault(int(seen.frame[row]), int(row))
-        if len(chosen) == MOST_EVIDENCE:
-            break
-    boxes = []
-    for k, row in chosen.items():
-        x_min, y_min, x_max, y_max = ordered[k].detections.boxes_xyxy[seen.detection[row]].tolist()
-        boxes.append(
-            EvidenceBox(ordered[k].frame, ordered[k].time_s, float(seen.score[row]), (x_min, y_min, x_max, y_max))
-        )
-    return tuple(boxes)
+    return tuple(sightings), len(wanted) - len(placed)

@@ -1,0 +1,48 @@
+"""Which frames are kept as evidence: few, and every thing is well seen in some."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision.sightings import EvidenceBox
+from vision.views import ENOUGH, MOST_EVIDENCE, View, choose_evidence
+
+
+def thing(worth: dict[str, float]) -> tuple[View, ...]:
+    views = [View(w, EvidenceBox(frame, 0.0, 0.5, (0.0, 0.0, 1.0, 1.0))) for frame, w in worth.items()]
+    return tuple(sorted(views, key=lambda view: -view.worth))
+
+
+def frames(evidence: tuple[EvidenceBox, ...]) -> list[str]:
+    return [box.frame for box in evidence]
+
+
+def test_a_frame_that_shows_two_things_is_preferred_to_two_that_show_one_a_little_better() -> None:
+    bag = thing({"a": 1.0, "both": 0.8, "also": 0.9})
+    bin_ = thing({"z": 1.0, "both": 0.75, "also": 0.8})
+    assert [frames(e) for e in choose_evidence([bag, bin_])] == [["also", "both"], ["also", "both"]]
+
+
+def test_a_view_that_is_much_worse_than_the_best_is_not_enough() -> None:
+    bag = thing({"far": 0.1, "near": 1.0, "nearer": 0.9})
+    bin_ = thing({"far": 1.0, "other": 0.9})
+    found = choose_evidence([bag, bin_])
+    assert frames(found[0]) == ["near", "nearer", "far"]
+    assert frames(found[1]) == ["far", "other"]
+
+
+worths = st.dictionaries(st.sampled_from("abcdefghijkl"), st.floats(0.01, 1.0), min_size=1)
+
+
+@given(st.lists(worths, max_size=8))
+def test_every_thing_has_a_good_view_its_best_ones_first_and_at_most_five(
+    drawn: list[dict[str, float]],
+) -> None:
+    things = [thing(worth) for worth in drawn]
+    for views, worth, evidence in zip(things, drawn, choose_evidence(things), strict=True):
+        seen = [worth[name] for name in frames(evidence)]
+        assert seen == sorted(seen, reverse=True)
+        good = sum(w >= 0.7 * views[0].worth for w in worth.values())
+        assert min(ENOUGH, good) <= sum(w >= 0.7 * views[0].worth for w in seen)
+        assert 1 <= len(evidence) <= MOST_EVIDENCE
