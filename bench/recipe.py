@@ -153,7 +153,7 @@ def start_checkpoint(weights: Path, run: Path) -> Path:
     """The COCO weights as the library's own kind of checkpoint."""
     import torch
 
-    from training.trainer import coco_model
+    from training.network import coco_model
 
     run.mkdir(parents=True, exist_ok=True)
     path = run / "yolo26n.pt"

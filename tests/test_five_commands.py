@@ -32,7 +32,7 @@ def test_five_commands_lead_from_labelled_pictures_to_a_published_model(tmp_path
     pytest.importorskip("ultralytics", reason="ultralytics comes with the [train] extra")
     environment = os.environ | {"YOLO_CONFIG_DIR": str(tmp_path / "library"), "PYTHONPATH": str(ROOT)}
     make = (
-        "import sys, torch; from safetensors.torch import save_file; from training.trainer import *;"
+        "import sys, torch; from safetensors.torch import save_file; from training.network import *;"
         "torch.manual_seed(0); model = DetectionModel(f'{ARCHITECTURE}.yaml', nc=COCO_CLASSES, verbose=False);"
         "save_file({k: v.contiguous() for k, v in model.state_dict().items()}, sys.argv[1])"
     )

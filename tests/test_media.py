@@ -12,6 +12,7 @@ from PIL import Image
 from tests import pictures
 from vision import media, video
 from vision.errors import MediaError
+from vision.resize import resize
 
 
 def decoded(data: bytes, min_wh: tuple[int, int] | None = None) -> media.Rgb:
@@ -159,3 +160,18 @@ def test_a_file_that_is_no_video_says_so(tmp_path: Path) -> None:
     with pytest.raises(MediaError) as caught:
         video.read_video(tmp_path / "clip.mp4")
     assert caught.value.remedy
+
+
+def test_a_smaller_copy_is_the_mean_of_what_it_covers_whatever_the_factor() -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (6, 8, 3)).astype(np.uint8)
+    for factor in (2, 3, 4, 7, 8, 12):
+        large = np.kron(coarse, np.ones((factor, factor, 1), np.uint8))
+        for odd in (0, 1):
+            padded = np.pad(large, ((0, odd), (0, odd), (0, 0)), mode="edge")
+            small = resize(padded, (8, 6))
+            assert np.abs(small.astype(int) - coarse).mean() < (1 if factor in (2, 4, 8) and not odd else 30)
+    noise = rng.integers(0, 255, (600, 800, 3)).astype(np.uint8)
+    assert resize(noise, (80, 60)).std() < 0.25 * noise.std()  # averaged, not sampled
+    assert resize(noise, (800, 600)) is noise
+    assert resize(noise, (1000, 750)).shape == (750, 1000, 3)

@@ -95,7 +95,7 @@ def test_a_model_folder_starts_a_run_where_the_model_ended(tmp_path: Path) -> No
 
     from training.errors import TrainingError
     from training.export import as_input
-    from training.trainer import from_folder
+    from training.network import from_folder
     from vision.model import load_model
     from vision.shipped import model_folder
 

@@ -28,7 +28,7 @@ def start(home: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from training.trainer import ARCHITECTURE, COCO_CLASSES, DetectionModel
+    from training.network import ARCHITECTURE, COCO_CLASSES, DetectionModel
 
     torch.manual_seed(0)
     model = DetectionModel(f"{ARCHITECTURE}.yaml", nc=COCO_CLASSES, verbose=False)
@@ -60,7 +60,7 @@ def test_unfolding_norms_keeps_the_function(start: Path) -> None:
     """Folded batch norms get the statistics of their inputs; the outputs stay the same to a thousandth."""
     import torch
 
-    from training.trainer import coco_model, unfold_norms
+    from training.network import coco_model, unfold_norms
 
     model = coco_model(start)
     pictures = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -78,7 +78,7 @@ def test_person_and_vehicle_start_from_coco(start: Path, data: Path) -> None:
     """The rows of person and vehicle are COCO's person and car; the model has thirteen classes."""
     import torch
 
-    from training.trainer import COCO_CAR, COCO_PERSON, coco_model, start_model
+    from training.network import COCO_CAR, COCO_PERSON, coco_model, start_model
     from vision.taxonomy import CLASS_IDS, CLASSES
 
     first = Path((data / "train.txt").read_text().split("\n")[0])
@@ -176,3 +176,21 @@ def test_missing_data_and_weights_are_users_errors(home: Path, data: Path) -> No
         train(config, home / "nowhere", RunFolder(home / "three"))
     with pytest.raises(TrainingError, match="no start weights"):
         train(config, data, RunFolder(home / "four"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_another_activation_stays_through_a_checkpoint_and_a_rebuilt_network() -> None:
+    pytest.importorskip("ultralytics", reason="ultralytics comes with the [train] extra")
+    from torch import nn
+
+    from training.network import ARCHITECTURE, DetectionModel, set_activation
+
+    def kinds(model: nn.Module) -> set[type]:
+        return {type(m.act) for m in model.modules() if hasattr(m, "act")} - {nn.Identity}
+
+    model = DetectionModel(f"{ARCHITECTURE}.yaml", nc=3, verbose=False)
+    set_activation(model, "hardswish")
+    assert kinds(model) == {nn.Hardswish}
+    assert kinds(DetectionModel(model.yaml, nc=3, verbose=False)) == {nn.Hardswish}
+    set_activation(model, "silu")
+    assert kinds(DetectionModel(model.yaml, nc=3, verbose=False)) == {nn.SiLU}

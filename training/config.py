@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,9 @@ class TrainConfig(BaseModel):
     scale: float = Field(0.5, ge=0, lt=1, description="zoom in and out by up to this share")
     camera_faults: float = Field(1.0, ge=0, le=3, description="how often blur, noise, rain, JPEG are applied; 0 never")
     o2o_gain: float | None = Field(None, gt=0, lt=1, description="first weight of the one-to-one branch; stock 0.2")
+    activation: Literal["silu", "hardswish", "relu"] | None = Field(
+        None, description="of all convolutions; hardswish and relu cost a CPU far less; as the start has it without one"
+    )
     freeze: int = Field(0, ge=0, le=22, description="layers from the input on that stay as they are")
     threads: int = Field(2, ge=1, description="CPU threads")
     bfloat16: bool = Field(True, description="bfloat16 arithmetic on a CPU (2.5 times faster where AMX is there)")

@@ -174,7 +174,7 @@ def export(
     """
     import openvino as ov
 
-    from training.trainer import export_module, write_onnx
+    from training.network import export_module, write_onnx
 
     module = export_module(checkpoint)
     inputs = [as_input(path, spec.sizes[0]) for path in check]

@@ -20,22 +20,30 @@ from training.errors import TrainingError
 TWINS = {"cv2": "one2one_cv2", "one2one_cv2": "cv2", "cv3": "one2one_cv3", "one2one_cv3": "cv3"}
 
 
-def onnx_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """All weights of a model folder by their name in the network, float32.
-
-    Raises TrainingError when the folder holds no ONNX file.
-    """
+def onnx_graph(folder: Path) -> Any:
+    """The network of a model folder as its ONNX file has it. Raises TrainingError when the folder holds none."""
     import onnx
-    from onnx import numpy_helper
 
     try:
         table = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
         path = folder / str(table["weights"]["onnx"]["file"])
-        graph = onnx.load(str(path)).graph
+        return onnx.load(str(path)).graph
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise TrainingError(
             f"{folder}: no ONNX weights to start from ({error})", remedy="name a model folder or a checkpoint"
         ) from None
+
+
+def onnx_activation(graph: Any) -> str:
+    """The activation of a network's convolutions, named as in `TrainConfig.activation`."""
+    kinds = {node.op_type for node in graph.node}
+    return "hardswish" if "HardSwish" in kinds else "relu" if "Relu" in kinds else "silu"
+
+
+def onnx_weights(graph: Any) -> dict[str, torch.Tensor]:
+    """All weights of a network by their name, float32."""
+    from onnx import numpy_helper
+
     return {
         tensor.name.removesuffix("_half"): torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
         for tensor in graph.initializer
@@ -54,9 +62,12 @@ def with_both_heads(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return found
 
 
-def load_folded(model: nn.Module, folder: Path) -> None:
-    """Put a folder's weights into a network of the same architecture. Raises TrainingError when they do not fit it."""
-    weights = with_both_heads(onnx_weights(folder))
+def load_folded(model: nn.Module, graph: Any, folder: Path) -> None:
+    """Put a network's weights into one of the same architecture; `folder`, where it is from, for the error.
+
+    Raises TrainingError when they do not fit.
+    """
+    weights = with_both_heads(onnx_weights(graph))
     state: dict[str, Any] = model.state_dict()
     try:
         for name, module in model.named_modules():

@@ -1,30 +1,23 @@
-"""The one place that imports ultralytics: YOLO26 with the masked loss, started from plain weights.
+"""The trainer: ultralytics' own with the masked loss, our data set and our start.
 
-Importing ultralytics changes numpy, torch, OpenCV, the environment and logging, so nothing imports this module
-except the commands that train or export.
+Imported only by the commands that train: see `training.network`, which has to be imported before ultralytics.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Before the import: never install, never phone home, never run code from a checkpoint.
-os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "ULTRALYTICS_SAFE_LOAD": "1"}
-os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(os.environ.get("TMPDIR", "/tmp")) / "jiejing-ultralytics"))
-Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
+# The environment has to be set before ultralytics is imported.
+# isort: off
+from training.network import ARCHITECTURE, start_of
 
-# ruff: noqa: E402, the environment has to be set first
-import cv2
+# isort: on
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from ultralytics.data import YOLODataset
 from ultralytics.data.augment import Albumentations, Compose, RandomPerspective
@@ -38,15 +31,11 @@ from training.augment import patrol_camera
 from training.config import TrainConfig
 from training.decoding import fitted
 from training.errors import TrainingError
-from training.folder_weights import load_folded
 from training.masked_loss import MaskedBCE, known_mask, split_regions
 from training.several import gpus, is_worker, launch
 from training.sources import HIDES, LABEL_NAMES
 from vision.taxonomy import CLASS_IDS, CLASSES
 
-ARCHITECTURE = "yolo26n"
-COCO_CLASSES = 80
-COCO_PERSON, COCO_CAR = 0, 2
 # What each region hides, by region id - len(CLASSES).
 HIDDEN: tuple[tuple[int, ...], ...] = tuple(
     tuple(sorted(CLASS_IDS[name] for name in classes)) for classes in HIDES.values()
@@ -68,96 +57,6 @@ class MaskedDetectionLoss(v8DetectionLoss):  # type: ignore[misc]  # ultralytics
         fractions = anchors * strides / torch.tensor([width, height], device=anchors.device)
         self.bce.known = known_mask(regions, fractions, len(preds["scores"]), HIDDEN, self.nc)
         return super().loss(preds, real)  # type: ignore[no-any-return]
-
-
-def coco_model(weights: Path) -> DetectionModel:
-    """YOLO26n with the plain COCO weights of a safetensors file, in evaluation mode."""
-    model = DetectionModel(f"{ARCHITECTURE}.yaml", nc=COCO_CLASSES, verbose=False)
-    model.load_state_dict({name: value.float() for name, value in load_file(str(weights)).items()})
-    return model.eval()
-
-
-def unfold_norms(model: nn.Module, pictures: torch.Tensor) -> None:
-    """Give batch norms that were folded into identity the statistics of their inputs; the function stays the same.
-
-    Without this the first training step would divide every channel by its spread and lose the pretrained features.
-    `pictures` (n, 3, h, w) from 0 to 1. With input mean m and variance v: weight w/√(r+ε) becomes w·√(v+ε)/√(r+ε), the
-    bias takes up w·(m − μ)/√(r+ε), the running statistics become m and v.
-    """
-    sums: dict[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-
-    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        x = inputs[0]
-        sums.setdefault(module, []).append((x.mean((0, 2, 3)), x.square().mean((0, 2, 3))))
-
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = [norm.register_forward_pre_hook(note) for norm in norms]
-    with torch.inference_mode():
-        for chunk in pictures.split(8):
-            model(chunk)
-    for hook in hooks:
-        hook.remove()
-    with torch.no_grad():
-        for norm in norms:
-            mean = torch.stack([m for m, _ in sums[norm]]).mean(0)
-            var = (torch.stack([s for _, s in sums[norm]]).mean(0) - mean.square()).clamp_min(1e-6)
-            gain = norm.weight / (norm.running_var + norm.eps).sqrt()
-            norm.bias += gain * (mean - norm.running_mean)
-            norm.weight.copy_(gain * (var + norm.eps).sqrt())
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(var)
-
-
-def start_model(weights: Path, pictures: Sequence[Path], size: int) -> DetectionModel:
-    """Thirteen classes on COCO features: person and vehicle start as COCO's person and car, the others as the mean row.
-
-    `pictures` are a few training pictures for the statistics of `unfold_norms`, at `size` pixels.
-    """
-    source = coco_model(weights)
-    batch = torch.stack([_square(path, size) for path in pictures])
-    unfold_norms(source, batch)
-    for branch in (source.model[-1].cv3, source.model[-1].one2one_cv3):
-        for level in branch:
-            old = level[-1]
-            new = nn.Conv2d(old.in_channels, len(CLASSES), 1)
-            with torch.no_grad():
-                new.weight.copy_(old.weight.mean(0, keepdim=True).expand_as(new.weight))
-                new.weight += 0.01 * torch.randn_like(new.weight)
-                new.bias.fill_(float(old.bias.mean()))
-                for name, row in (("person", COCO_PERSON), ("vehicle", COCO_CAR)):
-                    new.weight[CLASS_IDS[name]] = old.weight[row]
-                    new.bias[CLASS_IDS[name]] = old.bias[row]
-            level[-1] = new
-    _describe(source)
-    return source
-
-
-def from_folder(folder: Path, pictures: Sequence[Path], size: int) -> DetectionModel:
-    """A published model as a start, with norms to train by (see `unfold_norms`)."""
-    # With the hidden layers of the COCO head, which our models have from their start.
-    model = DetectionModel(f"{ARCHITECTURE}.yaml", nc=COCO_CLASSES, verbose=False).eval()
-    for branch in (model.model[-1].cv3, model.model[-1].one2one_cv3):
-        for level in branch:
-            level[-1] = nn.Conv2d(level[-1].in_channels, len(CLASSES), 1)
-    _describe(model)
-    load_folded(model, folder)
-    unfold_norms(model, torch.stack([_square(path, size) for path in pictures]))
-    return model
-
-
-def _describe(model: DetectionModel) -> None:
-    head = model.model[-1]
-    head.nc, head.no = len(CLASSES), len(CLASSES) + 4 * head.reg_max
-    model.nc, model.names = len(CLASSES), dict(enumerate(CLASSES))
-    model.yaml["nc"] = len(CLASSES)
-
-
-def _square(path: Path, size: int) -> torch.Tensor:
-    picture = cv2.imread(str(path))
-    if picture is None:
-        raise TrainingError(f"{path}: not a picture", remedy="run `jiejing dataset check`")
-    resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(np.ascontiguousarray(resized[:, :, ::-1].transpose(2, 0, 1))).float() / 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +236,7 @@ def train(
     if run.last.is_file():
         overrides |= {"resume": str(run.last), "model": str(run.last)}
     else:
-        start = _start(config, data)
+        start = start_of(config, data)
     trainer = StreetTrainer(config, overrides, start)
     trainer.add_callback("on_train_start", _on_train_start)
     trainer.add_callback("on_train_batch_start", _on_train_batch_start)
@@ -345,59 +244,3 @@ def train(
         trainer.add_callback("on_model_save", on_model_save)
     trainer.train()
     return run.last
-
-
-def _start(config: TrainConfig, data: Path) -> DetectionModel:
-    if not config.weights.exists():
-        raise TrainingError(
-            f"{config.weights}: no start weights", remedy="name a .safetensors, a checkpoint or a model folder"
-        )
-    if config.weights.suffix == ".pt":
-        return load_checkpoint(config.weights)
-    torch.manual_seed(config.seed)
-    listed = sorted(set((data / "train.txt").read_text(encoding="utf-8").split("\n")) - {""})
-    chosen = random.Random(config.seed).sample(listed, min(64, len(listed)))
-    make = from_folder if config.weights.is_dir() else start_model
-    return make(config.weights, [Path(path) for path in chosen], config.size)
-
-
-def load_checkpoint(path: Path) -> DetectionModel:
-    """The averaged model of a checkpoint, float32, in training form."""
-    from ultralytics.nn.tasks import load_checkpoint as load
-
-    model, _ = load(str(path))
-    model = model.float()
-    for parameter in model.parameters():
-        parameter.requires_grad = True
-    if math.prod(model.model[-1].cv3[0][-1].weight.shape[:1]) != len(CLASSES):
-        raise TrainingError(f"{path}: not a model of {len(CLASSES)} classes", remedy="name one of our checkpoints")
-    return model
-
-
-def export_module(checkpoint: Path) -> nn.Module:
-    """The averaged model for export, norms folded; (1, 3, h, w) in, (1, 4 + classes, places) out: corners, then scores.
-
-    The one-to-many head with suppression ships: it finds more than the one-to-one head (docs/experiments.md).
-    """
-    model = load_checkpoint(checkpoint).eval()
-    head = model.model[-1]
-    head.end2end, head.xyxy = False, True
-    model.fuse(verbose=False)
-    head.export, head.dynamic, head.format = True, True, "openvino"
-    for parameter in model.parameters():
-        parameter.requires_grad = False
-    return model
-
-
-def write_onnx(module: nn.Module, path: Path, example: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-    """ONNX with dynamic batch, height and width; input `images`, output `detections`."""
-    torch.onnx.export(
-        module,
-        (torch.from_numpy(example),),
-        str(path),
-        input_names=["images"],
-        output_names=["detections"],
-        dynamic_axes={"images": {0: "batch", 2: "height", 3: "width"}, "detections": {0: "batch", 2: "places"}},
-        opset_version=18,
-        dynamo=False,
-    )

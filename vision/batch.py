@@ -27,10 +27,13 @@ def detect_files(
 
 
 def _draw(file: Path, found: Detections, folder: Path) -> None:
-    from vision.draw import SHOWN_LONGEST_PX, draw, shrink, to_jpeg
+    from vision.draw import draw, shown_wh, to_jpeg
     from vision.media import decode, picture_header, read_bytes
+    from vision.resize import resize
 
     data = read_bytes(file)
-    shown, _ = shrink(decode(data, picture_header(data, file), (SHOWN_LONGEST_PX, 0)), SHOWN_LONGEST_PX)
+    picture = picture_header(data, file)
+    wanted_wh = shown_wh(picture.size_wh)
+    shown = resize(decode(data, picture, wanted_wh), wanted_wh)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{file.stem}.jpg").write_bytes(to_jpeg(draw(shown, found)))

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vision import boxes
 from vision.detections import Detections
 from vision.media import Picture, Rgb, decode, picture_header, read_bytes
 from vision.model import Device, Model, check_input, load_model
+from vision.resize import resize
 from vision.runtime import CpuRuntime, GpuRuntime, Runtime
 from vision.shipped import model_folder
 from vision.suppression import suppress
@@ -48,11 +48,7 @@ class Letterbox:
         left, top = self.left_top
         width, height = self.inner_wh
         canvas = np.full((self.input_wh[1], self.input_wh[0], 3), pad, dtype=np.uint8)
-        # Scaled decoding leaves a factor below two, where bilinear is as good; only other pictures need averaging.
-        how = cv2.INTER_AREA if pixels.shape[1] >= 2 * width else cv2.INTER_LINEAR
-        same = pixels.shape[:2] == (height, width)
-        inner = pixels if same else cv2.resize(pixels, (width, height), interpolation=how)
-        canvas[top : top + height, left : left + width] = inner
+        canvas[top : top + height, left : left + width] = resize(pixels, self.inner_wh)
         return canvas
 
     def undo(self, boxes_xyxy: boxes.FloatArray, picture_wh: tuple[int, int]) -> boxes.FloatArray:

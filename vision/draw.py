@@ -11,10 +11,11 @@ import simplejpeg
 from vision import boxes
 from vision.detections import Detections
 from vision.media import Rgb
+from vision.resize import resize
 from vision.sightings import Sighting
 
-# Evidence and drawings need no more to be judged by eye.
-SHOWN_LONGEST_PX = 1920
+# Evidence and drawings need no more to be judged by eye, and not much less.
+SHOWN_LONGEST_PX, SHOWN_ENOUGH_PX = 1920, 1280
 # One colour per group of classes, RGB; dark text is readable on all of them.
 _COLOURS = {
     "garbage": (240, 90, 60),
@@ -60,8 +61,18 @@ def shrink(pixels: Rgb, longest_px: int) -> tuple[Rgb, float]:
     if factor == 1.0:
         return pixels, 1.0
     small_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
-    how = cv2.INTER_AREA if factor <= 0.5 else cv2.INTER_LINEAR  # above a half bilinear is as good, and cheaper
-    return cv2.resize(pixels, small_wh, interpolation=how), factor
+    return resize(pixels, small_wh), factor
+
+
+def shown_wh(size_wh: tuple[int, int]) -> tuple[int, int]:
+    """The (width, height) to show a picture at: the largest number of eighths of its own that is small enough, because
+    a JPEG is decoded straight to those; where that would be too small, just small enough."""
+    longest = max(size_wh)
+    eighths = min(8, 8 * SHOWN_LONGEST_PX // longest)
+    if eighths * longest >= 8 * min(SHOWN_ENOUGH_PX, longest):
+        return -(-size_wh[0] * eighths // 8), -(-size_wh[1] * eighths // 8)
+    factor = SHOWN_LONGEST_PX / longest
+    return max(1, round(size_wh[0] * factor)), max(1, round(size_wh[1] * factor))
 
 
 class Evidence(Protocol):

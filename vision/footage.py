@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from vision.media import Rgb
+from vision.resize import resize
 
 _SIDE_PX = 320
 # Measured on a 320 px copy: mean grey level under which, and share of burnt pixels over which, nothing can be judged.
@@ -29,7 +30,7 @@ def judge(pixels: Rgb) -> Verdict:
     height, width = pixels.shape[:2]
     factor = _SIDE_PX / max(height, width)
     small_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
-    grey = cv2.cvtColor(cv2.resize(pixels, small_wh, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(resize(pixels, small_wh), cv2.COLOR_RGB2GRAY)
     brightness = float(grey.mean())
     if brightness < _TOO_DARK:
         return Verdict(0.0, "too dark to judge")

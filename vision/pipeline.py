@@ -15,7 +15,8 @@ from vision import frames, redact
 from vision.camera import Camera, assumed_camera, read_camera
 from vision.clock import ONE_CLOCK, ClockOffset, agreed, forced
 from vision.detections import Detections, FrameDetections
-from vision.draw import SHOWN_LONGEST_PX, shrink, to_jpeg
+from vision.detector import Letterbox
+from vision.draw import shown_wh, to_jpeg
 from vision.errors import Fault, JiejingError, MediaError, TrackError
 from vision.frames import Frame
 from vision.locate import locate
@@ -23,6 +24,7 @@ from vision.media import Rgb
 from vision.model import Model
 from vision.pacing import Pacer
 from vision.parallel import bounded_map
+from vision.resize import resize
 from vision.sightings import EvidenceBox, Look, Sighting
 from vision.taxonomy import CLASSES, PRIVATE
 from vision.track import Track
@@ -273,7 +275,7 @@ def _first_look(frame: Frame, model: Model) -> Job:
 def _second_look(frame: Frame, shown: Rgb, workers: Workers) -> Job:
     """For hiding people and vehicles, at another size: see `redact.second_input`."""
     input_wh = redact.second_input(workers.input_for(frame.size_wh))
-    small, _ = shrink(shown, max(input_wh))
+    small = resize(shown, Letterbox.fit(frame.size_wh, input_wh).inner_wh)
     scores = workers.model.hide_from
     return Job(frame.name, pixels=small, size_wh=frame.size_wh, min_score=scores, input_wh=input_wh)
 
@@ -309,10 +311,10 @@ def _evidence(
 
     def write(one: _Judged) -> EvidenceFrame | Fault:
         try:
-            pixels = one.frame.load((SHOWN_LONGEST_PX, 1) if one.frame.size_wh[0] > SHOWN_LONGEST_PX else None)
+            wanted_wh = shown_wh(one.frame.size_wh)
+            shown = resize(one.frame.load(wanted_wh), wanted_wh)
         except MediaError as error:
             return Fault.of(one.frame.name, error)
-        shown, _ = shrink(pixels, SHOWN_LONGEST_PX)
         again = workers.look(_second_look(one.frame, shown, workers)).result()
         if isinstance(again, Fault):
             return again

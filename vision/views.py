@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vision import boxes
+from vision.boxes import FloatArray
 from vision.detections import FrameDetections
 from vision.observations import IntArray, Observations
 from vision.sightings import EvidenceBox
+from vision.taxonomy import PRIVATE
 
 MOST_EVIDENCE = 5
-# Every thing gets as many pictures as this where it has them, and more only out of frames that are kept anyway.
-ENOUGH = 2
+# Every thing gets as many good pictures as this, and more only out of frames that are kept anyway.
+ENOUGH = 1
 # A view is good when it is worth this share of the thing's best one.
 _GOOD = 0.7
 
@@ -32,17 +35,31 @@ class View:
 
 
 def views_of(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetections]) -> tuple[View, ...]:
-    """The views of a thing, best first, one per frame: sure, large and whole ones are worth most.
+    """The views of a thing, best first, one per frame: sure, large, whole ones are worth most, and those that no person
+    or vehicle, which will be hidden, covers.
 
     `rows`: its observations; `ordered`: the frames that `seen.frame` counts.
     """
     side = np.sqrt(np.maximum((seen.box[rows, 2] - seen.box[rows, 0]) * (seen.box[rows, 3] - seen.box[rows, 1]), 1.0))
     quality = np.array([ordered[k].quality for k in seen.frame[rows]])
-    worth = seen.score[rows] * quality * np.where(seen.cut[rows].any(axis=1), 0.5, 1.0) * side / side.max()
+    whole = np.where(seen.cut[rows].any(axis=1), 0.5, 1.0) * (1.0 - _covered(rows, seen, ordered))
+    worth = seen.score[rows] * quality * whole * side / side.max()
     best: dict[int, int] = {}
     for at in np.lexsort((rows, -worth)):
         best.setdefault(int(seen.frame[rows[at]]), int(at))
     return tuple(_view(float(worth[at]), int(rows[at]), seen, ordered[k]) for k, at in best.items())
+
+
+def _covered(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetections]) -> FloatArray:
+    """How much of each box a person's or a vehicle's covers in its frame, 0 to 1: the largest share of any one."""
+    shares = np.zeros(len(rows))
+    for i, row in enumerate(rows):
+        found = ordered[seen.frame[row]].detections
+        own = found.boxes_xyxy[[seen.detection[row]]]
+        others = found.of_classes(PRIVATE).boxes_xyxy
+        if len(others):
+            shares[i] = (boxes.intersection(own, others) / np.maximum(boxes.area(own), 1e-9)).max()
+    return np.minimum(shares, 1.0)
 
 
 def _view(worth: float, row: int, seen: Observations, frame: FrameDetections) -> View:
