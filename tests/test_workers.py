@@ -82,7 +82,7 @@ def test_a_frame_that_kills_workers_is_a_fault_and_its_neighbours_are_not(
     patch = pytest.MonkeyPatch()
     patch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     try:
-        with Workers(threads=2, input_wh=INPUT, patience_s=3.0) as workers:
+        with Workers(threads=2, input_wh=INPUT, patience_s=3.0, start_s=20.0) as workers:
             answers = dict(workers.look_at_all(mixed, job))
             assert workers.replaced == 3
     finally:

@@ -91,7 +91,8 @@ def _post(pipe: Connection, outbox: queue.SimpleQueue[_Task | None]) -> None:
 class Workers:
     """Looks at frames in another process, `threads` at a time. Safe to share between threads; a context manager.
 
-    The process starts with the first frame. `patience_s`: how long one frame may take before its worker counts as hung.
+    The process starts with the first frame. `patience_s`: how long one frame may take before its worker counts as hung;
+    `start_s`: how long it may take until its first answer.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Workers:
         input_wh: tuple[int, int] | None = None,
         device: Device = "cpu",
         patience_s: float = PATIENCE_S,
+        start_s: float = START_S,
     ) -> None:
         """Raises ModelError when the model folder is unknown, incomplete or fails its hashes, or for a wrong size."""
         check_input(input_wh)
@@ -111,6 +113,7 @@ class Workers:
         self._input_wh = input_wh
         self._device = device
         self._patience_s = patience_s
+        self._start_s = start_s
         self._lock = threading.RLock()
         self._numbers = itertools.count()
         self._waiting: deque[_Task] = deque()
@@ -253,7 +256,7 @@ class Workers:
     def _tick(self) -> float:
         """Half a second more without a word; returns how long the longest wait has been."""
         self._silent_s = self._silent_s + _TICK_S if self._sent else 0.0
-        waits = [self._silent_s if self._answered else self._silent_s + self._patience_s - START_S]
+        waits = [self._silent_s if self._answered else self._silent_s + self._patience_s - self._start_s]
         for task in self._sent.values():
             if task.begun_s is not None and self._answered:
                 task.begun_s += _TICK_S
