@@ -134,6 +134,31 @@ def test_faults_of_receivers_cost_fixes(tmp_path: Path) -> None:
     assert track.poses_at([2.0, 30.0, 45.0]).known.tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("date", ["20,11,99999999999", "99999999999,11,2026", "31,12,9999", "01,01,0001"])
+def test_a_date_that_no_receiver_says_is_none(date: str, tmp_path: Path) -> None:
+    """Years and days of many digits, years long before or after ours: the sentence dates nothing, the others do."""
+    path = tmp_path / "a.nmea"
+    path.write_bytes("".join([summed(f"GPZDA,080000,{date},00,00"), *log(5)]).encode())
+    assert read_track(path).start == START
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_at_the_end_of_the_calendar_costs_its_fix(moment: str, tmp_path: Path) -> None:
+    """No other zone has that moment: its fix is dropped, in CSV and GPX, the track stays."""
+    times = ["2026-11-20T08:00:00Z", "2026-11-20T08:00:09Z", "2026-11-20T08:00:12Z", moment]
+    rows = "".join(f"{time},31.5,120.{index}\n" for index, time in enumerate(times, start=3000))
+    (tmp_path / "a.csv").write_text(f"time_utc,latitude_deg,longitude_deg\n{rows}")
+    points = "".join(
+        f'<trkpt lat="31.5" lon="120.{index}"><time>{time}</time></trkpt>'
+        for index, time in enumerate(times, start=3000)
+    )
+    (tmp_path / "a.gpx").write_text(
+        f'<?xml version="1.0"?><gpx version="1.1" creator="x"><trk><trkseg>{points}</trkseg></trk></gpx>'
+    )
+    for name in ("a.csv", "a.gpx"):
+        assert len(read_track(tmp_path / name).time_s) == 3
+
+
 def test_midnight_in_a_log_whose_positions_have_no_date(tmp_path: Path) -> None:
     """GGA gives the time of day alone: the day is that of the neighbours, and midnight goes on to the next."""
     late = datetime(2026, 12, 31, 23, 59, 50, tzinfo=UTC)

@@ -23,6 +23,8 @@ _KNOT_MPS, _KMH_MPS = 1852 / 3600, 1 / 3.6
 _DAY_S, _HALF_DAY_S = 86400.0, 43200.0
 # Below this the course over ground is noise.
 _SLOWEST_COURSE_MPS = 1.0
+# GPS began in 1980; a receiver that says a year beyond these has not understood its satellites.
+_FIRST_YEAR, _LAST_YEAR = 1980, 2200
 # GGA's quality: 4 is RTK with fixed ambiguities, 5 with floating ones.
 _RTK_ACCURACY_M = {"4": 0.03, "5": 0.4}
 
@@ -50,8 +52,8 @@ def looks_like_nmea(head: bytes) -> bool:
 def nmea_fixes(data: bytes, start: datetime | None) -> RawTrack:
     """The fixes of a log. `start`: the instant that seconds count from, else the first dated fix.
 
-    A log without any date counts from its first fix, or stands on the day of `start`. Never raises: what can't be read
-    is no fix.
+    A log without any date counts from its first fix, or stands on the day of `start`. What can't be read is no fix.
+    Raises OverflowError for a log that passes so many midnights that no calendar has the day.
     """
     sentences, notes = _checked(data)
     moments = list(_moments(sentences))
@@ -184,10 +186,12 @@ def _day(text: str) -> date | None:
 
 
 def _full_day(fields: Sequence[str]) -> date | None:
+    """Day, month and year as text."""
     try:
-        return date(int(fields[2]), int(fields[1]), int(fields[0]))
-    except ValueError:
+        found = date(int(fields[2]), int(fields[1]), int(fields[0]))
+    except (ValueError, OverflowError):
         return None
+    return found if _FIRST_YEAR <= found.year < _LAST_YEAR else None
 
 
 def _degrees(text: str, side: str, sides: str) -> float | None:

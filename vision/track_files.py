@@ -38,6 +38,15 @@ _CSV_REMEDY = "a CSV track has a header with time_utc (ISO 8601) or time_s, lati
 def read_fixes(path: Path, start: datetime | None) -> RawTrack:
     """Read a track file; the content decides which of the formats it is. Raises TrackError."""
     try:
+        return _read(path, start)
+    except OverflowError as error:
+        raise TrackError(
+            f"{path}: its times lead beyond any calendar ({error})", remedy="give the track of one patrol"
+        ) from error
+
+
+def _read(path: Path, start: datetime | None) -> RawTrack:
+    try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         if _is_video(head):
@@ -129,7 +138,11 @@ def _instant(text: str) -> datetime | None:
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    """In UTC; a moment at an end of the calendar, which no other zone has, stays as it is: it is no time of a drive."""
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        return moment.replace(tzinfo=UTC)
 
 
 def _gpx(path: Path, text: str, start: datetime | None) -> RawTrack:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from serve.errors import InvalidInputError
-from serve.store.spool import storing
 from vision.errors import TrackError
 from vision.track import read_track
 
@@ -35,23 +33,20 @@ def check_clock(started_at: datetime, now: datetime, tolerance_s: float) -> None
 def check_track(path: Path, name: str, started_at: datetime, patrol_id: str) -> None:
     """Raise InvalidInputError when a track that has arrived cannot place the patrol's pictures.
 
-    `name`: what the vehicle calls it, with the suffix that tells its format.
+    `name`: what the vehicle calls it.
     """
     remedy = f"DELETE /v1/patrols/{patrol_id}, correct the track, announce and send it again"
-    link = path.with_name(f"{path.name}{Path(name).suffix.lower()}")
-    with storing():
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
     try:
-        track = read_track(link, start=started_at)
+        track = read_track(path, start=started_at)
     except TrackError as error:
-        reason = error.message.replace(str(link), name)
+        reason = error.message.replace(str(path), name)
         raise InvalidInputError(f"the track cannot be used: {reason}", remedy=f"{error.remedy}; {remedy}") from error
-    finally:
-        # One that stays is swept as a stray.
-        with suppress(OSError):
-            link.unlink(missing_ok=True)
-    first, last = (started_at + timedelta(seconds=float(track.time_s[i])) for i in (0, -1))
+    try:
+        first, last = (started_at + timedelta(seconds=float(track.time_s[i])) for i in (0, -1))
+    except OverflowError as error:
+        raise InvalidInputError(
+            f"the track's times lead beyond any calendar ({error})", remedy=f"the receiver's log is broken: {remedy}"
+        ) from error
     if last < started_at - _FARTHEST_START or first > started_at + _FARTHEST_START:
         raise InvalidInputError(
             f"the track runs from {first.isoformat()} to {last.isoformat()}, the patrol started at"
