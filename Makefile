@@ -46,9 +46,9 @@ renderer: ## Blender as a Python module, for `jiejing simulate --renderer .venv-
 	test -x .venv-renderer/bin/python || python3.11 -m venv .venv-renderer
 	.venv-renderer/bin/python -m pip install --quiet "bpy==4.5.*"
 
-fuzz: $(VENV)/dev ## a million inputs for each reader of strangers' bytes (hours); the last results stand in docs/experiments.md
+fuzz: $(VENV)/dev ## a million inputs for each reader of strangers' bytes (an hour or two); the last results stand in docs/experiments.md
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .[fuzz]
-	set -e; for target in gpx nmea csv exif image mp4 tus camera query; do $(BIN)/python -m tests.fuzz $$target -runs=1000000; done
+	set -e; for target in gpx nmea csv gpmf exif image mp4 tus camera query geojson; do $(BIN)/python -m tests.fuzz $$target -runs=1000000; done
 
 contract: $(VENV)/dev ## 100,000 requests of every role against the OpenAPI document; the last result stands in docs/experiments.md
 	$(BIN)/python bench/contract.py --requests 100000

@@ -14,23 +14,26 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["vision", "serve", "gpxpy", "defusedxml"]):
+with atheris.instrument_imports(include=["vision", "serve", "gpxpy", "defusedxml", "mapillary_tools"]):
     from starlette.requests import Request
 
+    from serve.cases.grid import overlaps, read_grid
     from serve.doors import cases, uploads
+    from serve.intake.gates import check_track
+    from vision import telemetry
     from vision.camera import camera_of
     from vision.errors import JiejingError
     from vision.media import decode, picture_header
-    from vision.track import read_track
     from vision.video import _frames, _header
 
 import contextlib
 
 from tests import pictures
-from tests.hostile import _gpx, _mp4
+from tests.hostile import _gpx, _mp4, gopro, gpmf_sample
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="jiejing-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 _LON, _LAT = 120.301, 31.574
+_START = datetime(2026, 11, 20, 8, tzinfo=UTC)
 
 
 def _file(data: bytes, suffix: str) -> Path:
@@ -39,19 +42,37 @@ def _file(data: bytes, suffix: str) -> Path:
     return path
 
 
+def _track(data: bytes, suffix: str) -> None:
+    """A track that has arrived, as the server looks at it."""
+    check_track(_file(data, suffix), f"track{suffix}", _START, "p1")
+
+
 def gpx(data: bytes) -> None:
     """A track in GPX."""
-    read_track(_file(b"<" + data, ".gpx"))
+    _track(b"<" + data, ".gpx")
 
 
 def nmea(data: bytes) -> None:
     """A receiver's log."""
-    read_track(_file(data, ".nmea"), start=datetime(2026, 11, 20, tzinfo=UTC))
+    _track(data, ".nmea")
 
 
 def csv(data: bytes) -> None:
-    """A track in CSV."""
-    read_track(_file(b"time_s,latitude_deg,longitude_deg,heading_deg\n" + data, ".csv"))
+    """A track in CSV, with seconds or with moments."""
+    clock = b"time_s" if data[:1] < b"\x80" else b"time_utc"
+    _track(clock + b",latitude_deg,longitude_deg,heading_deg\n" + data[1:], ".csv")
+
+
+def gpmf(data: bytes) -> None:
+    """The telemetry of a GoPro video, GPMF inside of an MP4 that is otherwise good; in the product this runs in a
+    process of its own, if the extra `telemetry` is installed."""
+    telemetry._read(_file(gopro(data), ".mp4"), _START)
+
+
+def geojson(data: bytes) -> None:
+    """A city's grid."""
+    with contextlib.suppress(ValueError):
+        list(overlaps(read_grid(data.decode("utf-8", "replace"))))
 
 
 def exif(data: bytes) -> None:
@@ -108,18 +129,32 @@ def query(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    one.__name__: one for one in (gpx, nmea, csv, exif, image, mp4, tus, camera, query)
+    one.__name__: one for one in (gpx, nmea, csv, gpmf, exif, image, mp4, tus, camera, query, geojson)
 }
 _JPEG = pictures.jpeg(pictures.street(64, 48), taken=datetime(2026, 11, 20, 8), lonlat=(_LON, _LAT))
 _POINT = f'<trkpt lat="{_LAT}" lon="{_LON}"><ele>3</ele><time>2026-11-20T08:00:00Z</time><hdop>1</hdop></trkpt>'
 _CAMERA = {"model": "pinhole", "width": 800, "height": 600, "fx": 700.0, "fy": 700.0, "height_above_ground_m": 2.0}
+_RING = [[_LON, _LAT], [_LON + 1, _LAT], [_LON + 1, _LAT + 1], [_LON, _LAT]]
+_GRID = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "properties": {"grid_id": f"32021100100100{number}", "name": "n", "unit": "u"},
+            "geometry": {"type": kind, "coordinates": [_RING] if kind == "Polygon" else [[_RING]]},
+        }
+        for number, kind in enumerate(("Polygon", "MultiPolygon"))
+    ],
+}
 SEEDS: dict[str, list[bytes]] = {
     "gpx": [_gpx(_POINT + _POINT.replace("08:00:00", "08:00:05"))[1:]],
     "nmea": [
         b"$GPRMC,080000.00,A,3134.44000,N,12018.06000,E,5.0,90.0,201126,,,A*5C\r\n"
         b"$GPGGA,080001.00,3134.44000,N,12018.07000,E,1,08,1.0,3.0,M,,,,*1B\r\n$GPZDA,080002,20,11,2026,00,00*4B\r\n"
     ],
-    "csv": [f"0,{_LAT},{_LON},90\n1,{_LAT},{_LON + 1e-4},\n".encode()],
+    "csv": [f" 0,{_LAT},{_LON},90\n1,{_LAT},{_LON + 1e-4},\n".encode()],
+    "gpmf": [gpmf_sample()],
+    "geojson": [json.dumps(_GRID).encode()],
     "exif": [_JPEG[_JPEG.index(b"Exif\0\0") + 6 :][:400]],
     "image": [_JPEG, b"\x89PNG\r\n\x1a\n" + bytes(40)],
     "mp4": [_mp4(320, 240, 0), _mp4(16, 16, 1)],

@@ -25,8 +25,9 @@ _PIXELS = "pixels"
 _REMEDY = "convert it to H.264 in MP4, 4K or less"
 
 
-def messages(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """What the process says about a job of `vision.video`, one after the other: each a header and perhaps pixels.
+def messages(job: dict[str, Any], *, start_s: float = _START_S) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """What the process says about a job of `vision.video` or `vision.telemetry`, one after the other: each a header and
+    perhaps pixels. `start_s`: how long the first may take.
 
     Raises MediaError as the process does, and when it dies, hangs, or wants too much memory.
     """
@@ -38,7 +39,7 @@ def messages(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
     theirs.close()
     try:
         ours.send_bytes(json.dumps(job).encode())
-        patience_s = _START_S
+        patience_s = start_s
         while True:
             if not ours.poll(patience_s):
                 raise MediaError("reading the video takes too long", remedy=_REMEDY)
@@ -60,7 +61,7 @@ def messages(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
 def main(descriptor: int) -> None:
     """Run as the process: take one job, say what comes of it, end."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from vision import video
+    from vision import telemetry, video
 
     pipe = Connection(descriptor)
     with contextlib.suppress(EOFError, OSError):
@@ -68,7 +69,8 @@ def main(descriptor: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         try:
-            for header, pixels in video.answer(Path(job["path"]), job):
+            answer = telemetry.answer if job.get("telemetry") else video.answer
+            for header, pixels in answer(Path(job["path"]), job):
                 pipe.send_bytes(json.dumps(header).encode())
                 if pixels is not None:
                     pipe.send_bytes(pixels)

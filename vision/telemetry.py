@@ -1,17 +1,27 @@
-"""Positions inside videos: GoPro's GPMF, CAMM and BlackVue, through mapillary_tools (the extra `telemetry`)."""
+"""Positions inside videos: GoPro's GPMF, CAMM and BlackVue, through mapillary_tools (the extra `telemetry`).
+
+The boxes of a video state counts and lengths that a reader may believe, so the reading runs in a process of its own
+with little memory and time (`vision.confined`); `answer` is what runs there.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vision.errors import TrackError
+from vision.confined import messages
+from vision.errors import MediaError, TrackError
 from vision.fixes import METRES_PER_HDOP, Fix, RawTrack
 
+_OTHERWISE = "give the track as a file of its own: GPX, NMEA or CSV"
+# Telemetry of an hour takes seconds.
+_PATIENCE_S = 120.0
 REMEDY = "install the reader with: pip install 'jiejing[telemetry]'; or give the track as GPX, NMEA or CSV"
 # CAMM counts from GPS's own beginning, without leap seconds (18 since 2017); some writers count from 1970 all the same.
 _GPS_BEGIN, _LEAP_S = datetime(1980, 1, 6, tzinfo=UTC), 18
@@ -23,12 +33,29 @@ def telemetry_fixes(path: Path, start: datetime | None) -> RawTrack:
 
     Raises TrackError that names the remedy when the reader is not installed, or the video carries no position.
     """
+    if importlib.util.find_spec("mapillary_tools") is None:
+        raise TrackError(f"{path}: reading a video's own track needs mapillary_tools", remedy=REMEDY)
+    job = {"path": str(path), "telemetry": True, "start": start.isoformat() if start else None}
     try:
-        from mapillary_tools import blackvue_parser
-        from mapillary_tools.camm import camm_parser
-        from mapillary_tools.gpmf import gpmf_parser
-    except ImportError as error:
-        raise TrackError(f"{path}: reading a video's own track needs mapillary_tools", remedy=REMEDY) from error
+        (said, _), *_ = messages(job, start_s=_PATIENCE_S)
+    except MediaError as error:
+        raise TrackError(f"{path}: {error.message}", remedy=_OTHERWISE) from error
+    zero = datetime.fromisoformat(said["start"]) if said["start"] else None
+    return RawTrack(zero, tuple(Fix(*values) for values in said["fixes"]), tuple(said["notes"]))
+
+
+def answer(path: Path, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], None]]:
+    """Do a job where it can do no harm: all fixes in one message. Raises MediaError."""
+    raw = _read(path, datetime.fromisoformat(job["start"]) if job["start"] else None)
+    fixes = [dataclasses.astuple(fix) for fix in raw.fixes]
+    yield {"start": raw.start.isoformat() if raw.start else None, "fixes": fixes, "notes": raw.notes}, None
+
+
+def _read(path: Path, start: datetime | None) -> RawTrack:
+    from mapillary_tools import blackvue_parser
+    from mapillary_tools.camm import camm_parser
+    from mapillary_tools.gpmf import gpmf_parser
+
     logging.getLogger("mapillary_tools").setLevel(logging.ERROR)
     for extract in (
         gpmf_parser.extract_gopro_info,
@@ -38,16 +65,18 @@ def telemetry_fixes(path: Path, start: datetime | None) -> RawTrack:
         try:
             with path.open("rb") as file:
                 info = extract(file)
+            points = (info.gps or getattr(info, "mini_gps", None)) if info is not None else None
+            if points:
+                return _raw(points, start)
         except OSError as error:
-            raise TrackError(f"{path}: cannot be read ({error.strerror})", remedy="check the path") from error
+            raise MediaError(f"cannot be read ({error.strerror})", remedy="check the path") from error
+        except MemoryError:
+            raise
         except Exception:  # noqa: BLE001 - a broken box of one maker's format says nothing about the next
             continue
-        points = (info.gps or getattr(info, "mini_gps", None)) if info is not None else None
-        if points:
-            return _raw(points, start)
-    raise TrackError(
-        f"{path}: carries no position telemetry (GoPro, CAMM or BlackVue)",
-        remedy="give the track as a file of its own: GPX, NMEA or CSV",
+    raise MediaError(
+        "carries no position telemetry (GoPro, CAMM or BlackVue)",
+        remedy=_OTHERWISE,
     )
 
 
