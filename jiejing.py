@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "locate": ("vision.commands", "locate", "Geometry and joining alone: detections, track and camera in."),
     "camera": ("vision.camera_commands", "app", "Find out from a drive how a camera sits."),
     "keys": ("serve.key_commands", "app", "Keys for devices and systems: create, list, rotate, revoke."),
+    "grid": ("serve.grid_commands", "app", "The city's unit grid: import it, list it."),
     "doctor": ("serve.operate_commands", "doctor", "Say what is wrong with an installation, and what to do."),
     "backup": ("serve.operate_commands", "backup", "Write books and files to one tar, while the server runs."),
     "restore": ("serve.operate_commands", "restore", "Put a backup into a new, empty installation."),

@@ -16,6 +16,7 @@ from serve.cases.events import Draft, Event, Kind, canonical, chain
 from serve.cases.ground import cell_of
 from serve.cases.lifecycle import Case, Stage, fold
 from serve.errors import NotFoundError
+from serve.store import grid
 from serve.store.database import Database, Desk
 from serve.store.tables import cases, events, jurisdictions, patrols, sightings, views
 
@@ -158,8 +159,9 @@ def append(desk: Desk, drafts: Sequence[Draft], recorded_at: datetime, models: d
     folded = {case_id: fold(logs[case_id]) for case_id in sorted(fresh)}
     changed: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     opened = []
-    for case_id, case in folded.items():
-        row = _projection(case)
+    points = [(case.place.longitude_deg, case.place.latitude_deg) for case in folded.values()]
+    for (case_id, case), cell in zip(folded.items(), grid.place_all(desk, points), strict=True):
+        row = {**_projection(case), **cell}
         if case_id in known:
             changed[tuple(row)].append({"this_case": case_id, **row})
         else:

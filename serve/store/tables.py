@@ -170,12 +170,31 @@ cases = sa.Table(
     sa.Column("sightings", sa.Integer, nullable=False),
     sa.Column("opened_by", sa.String(40), nullable=False),
     sa.Column("model", sa.String(200)),
+    # Of the cell of the grid that holds the place, like `cell` projected anew with every event; null outside of all.
     sa.Column("grid_id", sa.String(15)),
     sa.Column("unit", sa.String(100)),
     sa.Column("due_at", UtcDateTime),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Index("ix_cases_jurisdiction_first_seen", "jurisdiction", "first_seen", "id"),
+    sa.Index("ix_cases_jurisdiction_grid_id", "jurisdiction", "grid_id"),
     sa.Index("ix_cases_jurisdiction_latitude", "jurisdiction", "latitude_deg", "longitude_deg"),
+)
+
+# The city's unit grid, each cell with the bounds by which it is found; `outline`: GeoJSON geometry, WGS 84.
+grid_cells = sa.Table(
+    "grid_cells",
+    metadata,
+    sa.Column("jurisdiction", sa.String(20), nullable=False),
+    sa.Column("id", sa.String(15), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("unit", sa.String(100)),
+    sa.Column("west", sa.Float, nullable=False),
+    sa.Column("south", sa.Float, nullable=False),
+    sa.Column("east", sa.Float, nullable=False),
+    sa.Column("north", sa.Float, nullable=False),
+    sa.Column("outline", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("jurisdiction", "id"),
+    sa.Index("ix_grid_cells_jurisdiction_south", "jurisdiction", "south", "north"),
 )
 
 events = sa.Table(
