@@ -41,7 +41,8 @@ def test_what_is_sealed_comes_back(tmp_path: Path, size: int) -> None:
     plain = os.urandom(size)
     (tmp_path / "plain").write_bytes(plain)
     sealer = Sealer(KEY)
-    sealer.seal(tmp_path / "plain", tmp_path / "sealed", "name")
+    with (tmp_path / "plain").open("rb") as file:
+        sealer.seal(file, tmp_path / "sealed", "name")
     sealer.open(tmp_path / "sealed", tmp_path / "back", "name")
     assert (tmp_path / "back").read_bytes() == plain
     assert is_sealed(tmp_path / "sealed")
@@ -53,7 +54,8 @@ def test_a_sealed_file_cannot_be_changed(tmp_path: Path) -> None:
     """A flipped bit, a missing end, swapped chunks, another name or another key: none opens, nothing is left behind."""
     (tmp_path / "plain").write_bytes(os.urandom(2 * 1024**2 + 5))
     sealer = Sealer(KEY)
-    sealer.seal(tmp_path / "plain", tmp_path / "sealed", "name")
+    with (tmp_path / "plain").open("rb") as file:
+        sealer.seal(file, tmp_path / "sealed", "name")
     whole = (tmp_path / "sealed").read_bytes()
     chunk = 1024**2 + 16
     swapped = whole[:40] + whole[40 + chunk : 40 + 2 * chunk] + whole[40 : 40 + chunk] + whole[40 + 2 * chunk :]

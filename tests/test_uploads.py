@@ -14,17 +14,20 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from serve.doors.uploads import CHUNK_TYPE
+from serve.store.sealed import is_sealed
+from tests.access_support import context_of
 from tests.serve_support import START, TRACK, cases_of, days, manifest, picture, running, thing
 
 PICTURE = picture(thing(), name="a")
 SHA = hashlib.sha256(PICTURE).hexdigest()
 TUS = {"Tus-Resumable": "1.0.0"}
+KEY = base64.b64encode(bytes(range(32))).decode()
 
 
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[TestClient]:
-    """A server with nothing in it."""
-    with running(tmp_path) as client:
+@pytest.fixture(params=[None, KEY], ids=["plain", "veiled"])
+def client(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[TestClient]:
+    """A server with nothing in it, that keeps files as they come, or hidden from their first byte on."""
+    with running(tmp_path, originals_key=request.param) as client:
         yield client
 
 
@@ -209,17 +212,67 @@ def test_expired_uploads_are_swept(tmp_path: Path) -> None:
         assert client.get(f"/v1/patrols/{patrol}").json()["missing"] == [SHA]
 
 
-def test_a_complete_upload_whose_vehicle_never_asks_again_is_settled(client: TestClient, tmp_path: Path) -> None:
+def test_a_complete_upload_whose_vehicle_never_asks_again_is_settled(client: TestClient) -> None:
     """All bytes are durable but the server died before it settled them: the housekeeper does it, or the next HEAD."""
     first, second = announce(client), announce(client, vehicle="v2")
     urls = [create(client, patrol, body=PICTURE[:9]).headers["location"] for patrol in (first, second)]
     for url in urls:
-        with (tmp_path / "files/incoming" / url.rsplit("/", 1)[-1]).open("ab") as part:
+        with context_of(client).blobs.spool.append(url.rsplit("/", 1)[-1], 9) as part:
             part.write(PICTURE[9:])
     assert head(client, urls[0]).headers["upload-offset"] == str(len(PICTURE))
     assert client.get(f"/v1/patrols/{first}").json()["state"] == "done"
     client.app.state.context.uploads.sweep()  # type: ignore[attr-defined]  # the test client types it loosely
     assert client.get(f"/v1/patrols/{second}").json()["state"] == "done"
+
+
+def test_no_byte_of_what_is_arriving_lies_readable(tmp_path: Path) -> None:
+    """With a key: chunks of any length go on at any offset, over a restart too, and neither they nor the track that is
+    looked at lie in the spool as they came."""
+    pieces = [PICTURE[:5], PICTURE[5:60], PICTURE[60:61], PICTURE[61:]]
+    assert b"garbage" in PICTURE[:60]
+    at, url, track_sha = 0, "", hashlib.sha256(TRACK).hexdigest()
+    for piece in pieces:
+        with running(tmp_path, originals_key=KEY) as client:
+            patrol = client.post("/v1/patrols", json=manifest({"a.jpg": PICTURE, "track.csv": TRACK})).json()["id"]
+            url = url or create(client, patrol).headers["location"]
+            assert head(client, url).headers["upload-offset"] == str(at)
+            wrong = patch(client, url, at, b"?" * len(piece), **{"Upload-Checksum": "sha1 3q2+7w=="})
+            assert wrong.status_code == 460
+            assert patch(client, url, at, piece).status_code == 204
+            at += len(piece)
+            parts = [path.read_bytes() for path in (tmp_path / "files/incoming").iterdir()]
+            assert len(parts) == (at < len(PICTURE))
+            assert not [part for part in parts if b"garbage" in part or len(part) <= at]
+    with running(tmp_path, originals_key=KEY) as client:
+        assert client.put(f"/v1/patrols/{patrol}/files/{track_sha}", content=TRACK).status_code == 201
+        assert client.get(f"/v1/patrols/{patrol}").json()["state"] == "done"
+    assert not list((tmp_path / "files/incoming").iterdir())
+    stored = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [data for data in stored if PICTURE in data or TRACK in data]
+
+
+def test_a_key_may_be_set_while_files_arrive_but_not_lost(tmp_path: Path) -> None:
+    """What began plain goes on plain and ends sealed; what began veiled waits until the key is back, and says so."""
+    with running(tmp_path) as client:
+        patrol = announce(client)
+        url = create(client, patrol, body=PICTURE[:9]).headers["location"]
+    with running(tmp_path, originals_key=KEY) as client:
+        assert patch(client, url, 9, PICTURE[9:]).status_code == 204
+        assert client.get(f"/v1/patrols/{patrol}").json()["state"] == "done"
+        (original,) = tmp_path.glob("files/originals/*/*")
+        assert is_sealed(original)
+        second = announce(client, vehicle="v2")
+        veiled = create(client, second, body=PICTURE[:9]).headers["location"]
+    with running(tmp_path) as client:
+        for answer in (patch(client, veiled, 9, PICTURE[9:]), head(client, veiled)):
+            assert answer.status_code == 503
+        client.app.state.context.uploads.sweep()  # type: ignore[attr-defined]  # the test client types it loosely
+        third = announce(client, vehicle="v3")
+        assert create(client, third, body=PICTURE).status_code == 201
+    with running(tmp_path, originals_key=KEY) as client:
+        assert head(client, veiled).headers["upload-offset"] == "9"
+        assert patch(client, veiled, 9, PICTURE[9:]).status_code == 204
+        assert client.get(f"/v1/patrols/{second}").json()["state"] == "done"
 
 
 def test_the_same_key_is_the_same_request(client: TestClient) -> None:
@@ -261,6 +314,12 @@ def test_a_clock_that_cannot_be_right_is_answered_at_once(client: TestClient) ->
             "runs",
         ),
         (b"not a track", "track"),
+        (b"time_s,latitude_deg,longitude_deg\n1e12,31.5,120.3\n1000000000009,31.5,120.3\n", "calendar"),
+        (
+            b"time_utc,latitude_deg,longitude_deg\n0001-01-01T00:00:00+14:00,31.5,120.3\n"
+            b"0001-01-01T00:00:09+14:00,31.5,120.3\n",
+            "runs",
+        ),
     ],
 )
 def test_a_track_that_cannot_be_used_is_answered_at_once(client: TestClient, track: bytes, word: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
@@ -135,13 +136,14 @@ class Uploads:
         with intake.database.reading(intake.reach) as desk:
             entry, _ = patrols.expected(desk, patrol_id, sha256)
             patrol = patrols.get(desk, patrol_id)
-        path = self._spool.path(name)
         with suppress(FileNotFoundError), storing():
             # When it is not there, somebody else has just settled it, or nothing is: `settle` tells.
-            _check_content(path, entry)
+            with self._spool.read(name) as file:
+                _check_content(file, entry)
             if entry.kind == "track":
-                check_track(path, entry.name, patrol.started_at, patrol_id)
-        intake.blobs.settle(path, ORIGINALS, patrol_id, sha256)
+                with self._spool.plain(name, f"{name}{Path(entry.name).suffix.lower()}") as track:
+                    check_track(track, entry.name, patrol.started_at, patrol_id)
+        intake.blobs.settle(self._spool.path(name), ORIGINALS, patrol_id, sha256)
         try:
             with intake.database.writing(intake.reach) as desk:
                 patrol, left = patrols.receive(desk, patrol_id, sha256, datetime.now(UTC))
@@ -174,9 +176,9 @@ class Uploads:
             _log.info("upload expired", upload=gone)
         waiting = uploads.unfinished(self.intake.database)
         for jurisdiction, upload in waiting:
-            if not self._spool.holds(upload.id, upload.size):
-                continue
             try:
+                if not self._spool.holds(upload.id, upload.size):
+                    continue
                 replace(self, intake=self.intake.of(jurisdiction)).settle(upload)
             except JiejingError as error:
                 _log.warning("upload refused", upload=upload.id, reason=str(error))
@@ -186,13 +188,12 @@ class Uploads:
                 self._spool.remove(name)
 
 
-def _check_content(path: Path, entry: FileEntry) -> None:
+def _check_content(file: BinaryIO, entry: FileEntry) -> None:
     digest = hashlib.sha256()
     size = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_HASHED_AT_A_TIME):
-            digest.update(chunk)
-            size += len(chunk)
+    while chunk := file.read(_HASHED_AT_A_TIME):
+        digest.update(chunk)
+        size += len(chunk)
     if size != entry.size:
         raise MismatchError(f"{size} bytes arrived, {entry.size} were announced", remedy="send the whole file again")
     if digest.hexdigest() != entry.sha256:

@@ -33,7 +33,7 @@ class Blobs:
 
     `root`: local folder, for the spool always and for the files unless `store_url` names an object store such as
     `s3://bucket/prefix`; its credentials and endpoint come from the usual AWS_… variables. With a `sealer` originals
-    are kept encrypted, once they have arrived. Raises SettingsError.
+    are kept encrypted, sealed once they have arrived and veiled before. Raises SettingsError.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Blobs:
         self._root = root
         self._sealer = sealer
         self._is_local = store_url is None
-        self.spool = Spool(root / "incoming", min_free_bytes=min_free_bytes)
+        self.spool = Spool(root / "incoming", min_free_bytes=min_free_bytes, sealer=sealer)
         try:
             root.mkdir(parents=True, exist_ok=True)
             self._store = LocalStore(root) if store_url is None else from_url(store_url)
@@ -64,7 +64,8 @@ class Blobs:
             if area == ORIGINALS and self._sealer is not None and part.exists():
                 sealed = self.spool.path(secrets.token_hex(16))
                 try:
-                    self._sealer.seal(part, sealed, sha256)
+                    with self.spool.read(part.name) as plain:
+                        self._sealer.seal(plain, sealed, sha256)
                     self._place(sealed, key)
                 finally:
                     sealed.unlink(missing_ok=True)

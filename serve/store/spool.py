@@ -2,6 +2,7 @@
 
 The length of a file after its last sync is the offset that is told to a vehicle, so nothing here answers before the
 disk has. A failed sync says nothing about what the disk holds: the file is then cut back to what was durable before.
+With a key files that are still arriving are veiled: a head with its salt, then the bytes, hidden.
 """
 
 from __future__ import annotations
@@ -9,24 +10,31 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from serve.errors import BusyError, ConflictError, DiskFullError, StorageError
+from serve.errors import BusyError, ConflictError, DiskFullError, SettingsError, StorageError
+from serve.store.sealed import VEIL_HEAD, Sealer, Veil, is_veiled
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Spool:
-    """A folder of unfinished files. `min_free_bytes`: what is left free on its disk for everything else."""
+    """A folder of unfinished files. `min_free_bytes`: what is left free on its disk for everything else; `sealer`:
+    veils those that are made from now on."""
 
-    def __init__(self, folder: Path, *, min_free_bytes: int) -> None:
+    def __init__(self, folder: Path, *, min_free_bytes: int, sealer: Sealer | None = None) -> None:
         self._folder = folder
         self._min_free_bytes = min_free_bytes
+        self._sealer = sealer
 
     def prepare(self) -> None:
         """Make the folder."""
@@ -46,17 +54,21 @@ class Spool:
                 remedy="keep the file and send it later; the server's operator has to make room",
             )
 
-    def make(self, name: str) -> None:
-        """Make a file, empty and durable. Raises DiskFullError, StorageError."""
+    def make(self, name: str, *, veiled: bool = True) -> None:
+        """Make a file, empty and durable; veiled if there is a key. Raises DiskFullError, StorageError."""
         with storing():
-            self.path(name).touch(exist_ok=False)
+            with self.path(name).open("xb") as file:
+                if veiled and self._sealer is not None:
+                    file.write(self._sealer.veil_head())
+                    file.flush()
+                    os.fsync(file.fileno())
             sync_folder(self._folder)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[Part]:
-        """A new file; when the block is left by an error it is removed."""
+        """A new file that lies as it is written; when the block is left by an error it is removed."""
         try:
-            self.make(name)
+            self.make(name, veiled=False)
             with self.append(name, 0) as part:
                 yield part
         except BaseException:
@@ -67,6 +79,48 @@ class Spool:
         """Go on with a file at `offset`, which is its length. See `Part`."""
         return Part(self, self.path(name), offset)
 
+    def read(self, name: str) -> io.BufferedReader:
+        """A file's plain bytes. Raises FileNotFoundError, SettingsError when it is veiled and there is no key."""
+        file = self.path(name).open("rb")
+        try:
+            veil = self.veil_of(file.fileno())
+        except BaseException:
+            file.close()
+            raise
+        return file if veil is None else io.BufferedReader(_Unveiled(file, veil), 1024**2)
+
+    @contextlib.contextmanager
+    def plain(self, name: str, as_name: str) -> Iterator[Path]:
+        """A file under another name in the spool, readable by anything: itself, or a copy without its veil; gone
+        when the block is left."""
+        shown = self.path(as_name)
+        with storing():
+            shown.unlink(missing_ok=True)
+        try:
+            with storing(), self.path(name).open("rb") as file:
+                if self.veil_of(file.fileno()) is None:
+                    shown.symlink_to(self.path(name))
+                else:
+                    with self.read(name) as source, shown.open("xb") as target:
+                        while chunk := source.read(1024**2):
+                            target.write(chunk)
+            yield shown
+        finally:
+            # One that stays is swept as a stray.
+            with contextlib.suppress(OSError):
+                shown.unlink(missing_ok=True)
+
+    def veil_of(self, handle: int) -> Veil | None:
+        """The veil over an open file; None over a plain one. Raises SettingsError when there is one and no key."""
+        head = os.pread(handle, VEIL_HEAD, 0)
+        if not is_veiled(head):
+            return None
+        if self._sealer is None:
+            raise SettingsError(
+                "files on their way are veiled, and no key is set", remedy="set JIEJING_ORIGINALS_KEY as when they came"
+            )
+        return self._sealer.veil(head)
+
     def length(self, name: str) -> int | None:
         """How many bytes of a file are durable; None when there is no such file. Raises StorageError."""
         try:
@@ -76,16 +130,23 @@ class Spool:
         try:
             with storing():
                 os.fsync(handle)
-            return os.fstat(handle).st_size
+            return self._bytes(handle)
         finally:
             os.close(handle)
 
     def holds(self, name: str, size: int) -> bool:
         """Whether a file has so many bytes, durable or not: a cheap question."""
         try:
-            return self.path(name).stat().st_size >= size
+            if self.path(name).stat().st_size < size:
+                return False
+            with self.path(name).open("rb") as file:
+                return self._bytes(file.fileno()) >= size
         except FileNotFoundError:
             return False
+
+    def _bytes(self, handle: int) -> int:
+        size = os.fstat(handle).st_size
+        return size if self.veil_of(handle) is None else size - VEIL_HEAD
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there. Raises StorageError."""
@@ -115,13 +176,17 @@ class Part:
         self._durable = offset
         self._end = offset
         self._handle = -1
+        self._veil: Veil | None = None
+        self._head = 0
 
     def __enter__(self) -> Self:
         with storing():
             self._handle = os.open(self._path, os.O_RDWR)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.fstat(self._handle).st_size
+            self._veil = self._spool.veil_of(self._handle)
+            self._head = 0 if self._veil is None else VEIL_HEAD
+            found = os.fstat(self._handle).st_size - self._head
             if found != self._durable:
                 raise ConflictError(
                     f"the upload stands at {found}, not at {self._durable}", remedy="ask with HEAD and go on from there"
@@ -147,11 +212,11 @@ class Part:
     def write(self, data: bytes) -> None:
         """Append. Raises DiskFullError before the disk is full, StorageError when it fails."""
         self._spool.require_room(len(data))
-        rest = memoryview(data)
+        rest = memoryview(data if self._veil is None else self._veil.turn(data, self._end))
         try:
             with storing():
                 while rest:
-                    written = os.pwrite(self._handle, rest, self._end)
+                    written = os.pwrite(self._handle, rest, self._head + self._end)
                     self._end += written
                     rest = rest[written:]
         except (DiskFullError, StorageError):
@@ -176,7 +241,35 @@ class Part:
     def _cut(self, length: int) -> None:
         self._end = length
         with contextlib.suppress(OSError):
-            os.ftruncate(self._handle, length)
+            os.ftruncate(self._handle, self._head + length)
+
+
+class _Unveiled(io.RawIOBase):
+    """A veiled file's plain bytes, one after the other."""
+
+    def __init__(self, file: io.BufferedReader, veil: Veil) -> None:
+        super().__init__()
+        self._file = file
+        self._veil = veil
+        self._at = 0
+        file.seek(VEIL_HEAD)
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """See the base class."""
+        view = memoryview(buffer).cast("B")
+        data = self._veil.turn(self._file.read(len(view)), self._at)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """The file too."""
+        self._file.close()
+        super().close()
 
 
 @contextlib.contextmanager
