@@ -36,6 +36,7 @@ TUS = {"Tus-Resumable": "1.0.0"}
 # What becomes of a request and its answer.
 FATES = st.sampled_from(["heard", "heard", "answer lost", "sent twice", "delayed"])
 WHICH = st.integers(0, 3)
+DATA = st.data()
 
 
 class Drive(RuleBasedStateMachine):
@@ -60,6 +61,7 @@ class Drive(RuleBasedStateMachine):
         self.told: dict[str, int] = {}
         self.arrived: set[int] = set()
         self.late: list[tuple[str, int, dict[str, Any]]] = []
+        self.steps = 0
 
     def _request(self, what: str, index: int, request: dict[str, Any]) -> Any:
         """The server does it; gives what it said."""
@@ -88,9 +90,10 @@ class Drive(RuleBasedStateMachine):
             answer = self._request(what, index, request)
         return None if fate == "answer lost" or not answer.is_success else answer
 
+    @precondition(lambda self: len(self.patrols) < 2 or self.steps % 5 == 0)
     @rule(which=WHICH, fate=FATES, keyed=st.booleans())
     def announce(self, which: int, fate: str, keyed: bool) -> None:
-        """Announce a patrol, again and again."""
+        """Announce a patrol, again and again, less often once both are known."""
         run = which // 2
         files = {f"{i}.jpg": self.files[i][0] for i in (2 * run, 2 * run + 1)}
         said = manifest(files, vehicle=self.vehicle, started_at=START - timedelta(hours=run))
@@ -101,11 +104,11 @@ class Drive(RuleBasedStateMachine):
         if answer is not None:
             self.patrols[run] = answer.json()["id"]
 
-    @rule(which=WHICH, fate=FATES, keyed=st.booleans(), beginning=st.integers(0, 200))
-    def create(self, which: int, fate: str, keyed: bool, beginning: int) -> None:
+    @precondition(lambda self: self.patrols)
+    @rule(draw=DATA, fate=FATES, keyed=st.booleans(), beginning=st.integers(0, 200))
+    def create(self, draw: st.DataObject, fate: str, keyed: bool, beginning: int) -> None:
         """Create an upload of a file of a patrol that the vehicle knows of, with its beginning or without."""
-        if which // 2 not in self.patrols:
-            return
+        which = 2 * draw.draw(st.sampled_from(sorted(self.patrols))) + draw.draw(st.integers(0, 1))
         data, sha256 = self.files[which]
         about = {"patrol": self.patrols[which // 2], "sha256": sha256}
         headers = {
@@ -121,11 +124,11 @@ class Drive(RuleBasedStateMachine):
             self.uploads[which] = answer.headers["location"]
             self.known_offset[which] = int(answer.headers["upload-offset"])
 
-    @rule(which=WHICH, fate=FATES, length=st.integers(1, 300), shift=st.sampled_from([0, 0, 0, -5, 5]))
-    def patch(self, which: int, fate: str, length: int, shift: int) -> None:
+    @precondition(lambda self: self.uploads)
+    @rule(draw=DATA, fate=FATES, length=st.integers(1, 300), shift=st.sampled_from([0, 0, 0, -5, 5]))
+    def patch(self, draw: st.DataObject, fate: str, length: int, shift: int) -> None:
         """Send a chunk from where the vehicle thinks that the upload stands, now and then wrongly."""
-        if which not in self.uploads:
-            return
+        which = draw.draw(st.sampled_from(sorted(self.uploads)))
         data = self.files[which][0]
         offset = max(0, self.known_offset[which] + shift)
         headers = {**TUS, "Content-Type": CHUNK_TYPE, "Upload-Offset": str(offset)}
@@ -135,21 +138,22 @@ class Drive(RuleBasedStateMachine):
         if answer is not None:
             self.known_offset[which] = int(answer.headers["upload-offset"])
 
-    @rule(which=WHICH, fate=FATES)
-    def head(self, which: int, fate: str) -> None:
+    @precondition(lambda self: self.uploads)
+    @rule(draw=DATA, fate=FATES)
+    def head(self, draw: st.DataObject, fate: str) -> None:
         """Ask where the upload stands."""
-        if which in self.uploads:
-            answer = self._with_fate(fate, "head", which, method="HEAD", url=self.uploads[which], headers=TUS)
-            if answer is not None:
-                self.known_offset[which] = int(answer.headers["upload-offset"])
+        which = draw.draw(st.sampled_from(sorted(self.uploads)))
+        answer = self._with_fate(fate, "head", which, method="HEAD", url=self.uploads[which], headers=TUS)
+        if answer is not None:
+            self.known_offset[which] = int(answer.headers["upload-offset"])
 
-    @rule(which=WHICH, fate=FATES)
-    def put(self, which: int, fate: str) -> None:
-        """Send a file in one piece, seldom."""
-        if which // 2 in self.patrols and which == 3:
-            data, sha256 = self.files[which]
-            url = f"/v1/patrols/{self.patrols[which // 2]}/files/{sha256}"
-            self._with_fate(fate, "put", which, method="PUT", url=url, content=data)
+    @precondition(lambda self: 1 in self.patrols)
+    @rule(fate=FATES)
+    def put(self, fate: str) -> None:
+        """Send a file in one piece: always the same one, so that the others come in chunks."""
+        data, sha256 = self.files[3]
+        url = f"/v1/patrols/{self.patrols[1]}/files/{sha256}"
+        self._with_fate(fate, "put", 3, method="PUT", url=url, content=data)
 
     @precondition(lambda self: self.late)
     @rule(data=st.data())
@@ -161,11 +165,12 @@ class Drive(RuleBasedStateMachine):
     @invariant()
     def what_was_acknowledged_is_not_missing(self) -> None:
         """A file that the server has acknowledged is never asked for again."""
-        if self.arrived and self.sent["report"] % 7 == 0:
+        if self.arrived and self.steps % 7 == 0:
             for run, patrol in self.patrols.items():
+                self.sent["report"] += 1
                 missing = self.client.get(f"/v1/patrols/{patrol}").json()["missing"]
                 assert not {self.files[index][1] for index in self.arrived if index // 2 == run} & set(missing)
-        self.sent["report"] += 1
+        self.steps += 1
 
     def teardown(self) -> None:
         """One row per patrol, one case per thing of a complete patrol, every log intact."""
@@ -210,5 +215,5 @@ def test_no_network_makes_doubles(tmp_path: Path) -> None:
             suppress_health_check=list(HealthCheck),
         )
         run_state_machine_as_test(Drive, settings=chosen)
-    print(dict(Drive.sent))  # noqa: T201
-    assert Drive.sent["patch"] > OPERATIONS / 100
+    print(dict(Drive.sent), sum(Drive.sent.values()))  # noqa: T201
+    assert sum(Drive.sent.values()) >= 0.9 * OPERATIONS
