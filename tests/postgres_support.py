@@ -42,14 +42,14 @@ class Cluster:
         assert _FOUND is not None
         self._bin = Path(_FOUND).resolve().parent
         self._folder = folder
-        self._port = free_port()
+        self.port = free_port()
         self._user = {"user": "postgres", "group": "postgres"} if _AS_ROOT else {}
         self._count = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:
         """The URL of one of its databases."""
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/{database}"
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
     def make(self, *databases: str) -> None:
         """Make the cluster, start it and make databases in it."""
@@ -67,17 +67,22 @@ class Cluster:
         self._create(f"fresh{self._count}")
         return self.url(f"fresh{self._count}")
 
+    def run(self, statements: str) -> None:
+        """Have statements carried out, each by itself, as its own administrator."""
+        ask = ["--host", "127.0.0.1", "--port", str(self.port), "--username", "postgres", "--dbname", "postgres"]
+        self._run("psql", *ask, "--quiet", "--set", "ON_ERROR_STOP=1", "--command", statements)
+
     def _create(self, name: str) -> None:
-        self._run("createdb", "--host", "127.0.0.1", "--port", str(self._port), "--username", "postgres", name)
+        self._run("createdb", "--host", "127.0.0.1", "--port", str(self.port), "--username", "postgres", name)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [self._bin / "postgres", "-D", self._folder / "data", "-p", str(self._port), "-k", self._folder]
+        command = [self._bin / "postgres", "-D", self._folder / "data", "-p", str(self.port), "-k", self._folder]
         settings = ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "logging_collector=off"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen([*command, *settings], stdout=log, stderr=log, **self._user)  # type: ignore[call-overload]
         deadline = time.monotonic() + 120
-        ask = [self._bin / "pg_isready", "--host", "127.0.0.1", "--port", str(self._port), "--quiet"]
+        ask = [self._bin / "pg_isready", "--host", "127.0.0.1", "--port", str(self.port), "--quiet"]
         while subprocess.run(ask, check=False).returncode != 0:
             assert time.monotonic() < deadline, (self._folder / "log").read_text("utf-8")
             time.sleep(0.1)
