@@ -76,7 +76,8 @@ class Fleet:
 
 class Sender(threading.Thread):
     """One vehicle that sends one patrol after the other until it is told to stop; `acknowledged` holds what it was
-    told is there: patrol id, and each file's hash and bytes."""
+    told is there: patrol id, and each file's hash and bytes. It has two patrols waiting at most, so that what waits in
+    the end is stuck, and not only late on a busy machine."""
 
     def __init__(self, number: int, port: int, folder: Path, sleep_s: float) -> None:
         super().__init__(daemon=True)
@@ -114,7 +115,10 @@ class Sender(threading.Thread):
         if number % 3 == 0:
             # A vehicle that did not hear the answer says everything again.
             assert self._vehicle.upload(START - timedelta(minutes=10 * number), paths) == patrol
+        before = list(self.acknowledged)[-1:]
         self.acknowledged[patrol] = sent
+        for earlier in before:
+            self._vehicle.wait(earlier, every_s=0.2)
 
 
 def ingest(

@@ -127,6 +127,30 @@ def _mp4(width: int, height: int, seed: int) -> bytes:
     return box(b"ftyp", b"isom", bytes(4), b"isom") + rubbish + box(b"moov", box(b"trak", head, media))
 
 
+def costly() -> Iterator[tuple[str, bytes]]:
+    """Small files within the limit of pixels that are dear to decode, and some that just are allowed."""
+
+    def drawn(mode: str, side: int, form: str = "JPEG", **options: object) -> bytes:
+        stream = io.BytesIO()
+        Image.new(mode, (side, side)).save(stream, form, **options)
+        return stream.getvalue()
+
+    def repeated(data: bytes, times: int) -> bytes:
+        last = data.rfind(b"\xff\xda")
+        return data[:last] + data[last:-2] * times + data[-2:]
+
+    for mode, side in (("L", 4_900), ("RGB", 4_900), ("L", 7_900)):
+        yield f"just-allowed-{mode}-{side}.png", drawn(mode, side, "PNG")
+    for number, (sampling, side) in enumerate([(2, 7_000), (0, 4_900), (0, 7_900)]):
+        yield f"progressive{number}.jpg", drawn("RGB", side, progressive=True, subsampling=sampling)
+        yield f"baseline{number}.jpg", drawn("RGB", side, subsampling=sampling)
+    for side in (3_800, 7_900):
+        yield f"print{side}.jpg", drawn("CMYK", side)
+        yield f"print-progressive{side}.jpg", drawn("CMYK", side, progressive=True)
+    for side, times in ((7_000, 2), (7_900, 200), (2_500, 80), (500, 2_300), (500, 5_000)):
+        yield f"scans{side}-{times}.jpg", repeated(drawn("RGB", side, progressive=True), times)
+
+
 def hostile_files() -> Iterator[tuple[str, bytes]]:
     """(name, bytes): the names that a vehicle would give, most with a usual suffix."""
     dice = random.Random(2026)
@@ -148,9 +172,7 @@ def hostile_files() -> Iterator[tuple[str, bytes]]:
         [(65_500, 65_500), (65_500, 1), (30_000, 30_000), (1, 65_500), (0, 0), (9_000, 9_000)]
     ):
         yield f"bomb{number}.jpg", _jpeg_of(width, height)
-    huge = io.BytesIO()
-    Image.new("L", (7_900, 7_900)).save(huge, "PNG")
-    yield "just-allowed.png", huge.getvalue()
+    yield from costly()
     for number in range(50):
         data = bytearray(good)
         for _ in range(dice.randrange(1, 40)):
@@ -214,7 +236,8 @@ NAMES = (
 
 
 def _open_it(path: Path) -> str:
-    """Everything that the product does with a file of that name before it looks at pixels; what came of it."""
+    """Everything that the product does with a file of that name before it looks at pixels, decoded as small as the
+    detector wants it; what came of it."""
     from vision import frames
     from vision.errors import JiejingError
     from vision.media import PICTURE_SUFFIXES
@@ -226,7 +249,7 @@ def _open_it(path: Path) -> str:
             shots = frames.gather([path])
             for fault in shots.faults:
                 return f"refused: {fault.reason}"
-            return f"taken: {shots.pictures[0].load().shape}"
+            return f"taken: {shots.pictures[0].load((1280, 736)).shape}"
         if path.suffix == ".mp4" and ".track" not in path.name:
             read_video(path)
             return f"taken: {sum(1 for _ in frames.of_video(path, 0.5))} frames"

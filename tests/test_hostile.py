@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import NAMES, hostile_files
+from tests.hostile import NAMES, costly, hostile_files, peak_mb
 from tests.serve_support import manifest, picture, running, thing
+from vision.workers import Job, Seen, Workers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,6 +40,23 @@ def test_two_hundred_hostile_files_cost_little(tmp_path: Path) -> None:
     assert not Path("/tmp/jiejing-was-here").exists()
     refused = sum(row[2].startswith("refused") for row in told["files"].values())
     assert refused >= 100
+
+
+@pytest.mark.slow
+def test_no_hostile_picture_makes_the_detector_large(tmp_path: Path) -> None:
+    """The process that decodes and infers stays below 512 MB with the network in it, two pictures at a time; what just
+    is allowed is seen, what lies beyond is refused, and nothing ends the process."""
+    for name, data in costly():
+        (tmp_path / name).write_bytes(data)
+    files = sorted(tmp_path.iterdir())
+    with Workers(threads=2) as workers:
+        answers = dict(workers.look_at_all(files, lambda file: Job(file.name, path=file)))
+        assert workers._process is not None
+        assert peak_mb(workers._process.pid) < 512
+        assert workers.replaced == 0
+    taken = {file.name for file, answer in answers.items() if isinstance(answer, Seen)}
+    assert {"just-allowed-RGB-4900.png", "progressive0.jpg", "baseline2.jpg", "print3800.jpg"} <= taken
+    assert not {"just-allowed-L-7900.png", "progressive2.jpg", "print7900.jpg", "scans7900-200.jpg"} & taken
 
 
 def test_names_that_climb_are_refused(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ All pixels leave this room as RGB uint8 arrays of shape (height, width, 3), upri
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import struct
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +33,16 @@ Rgb = npt.NDArray[np.uint8]
 MAX_PICTURE_BYTES = 256 * 1024 * 1024
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".mpo"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".avi"})
+# What decoding one picture may hold, so that a process with the detector in it stays below half a gigabyte; from where
+# on one is decoded at a time; and how many pixels all scans of a JPEG may go over: a small file may have very many.
+_MOST_HELD_BYTES, _MUCH_HELD_BYTES, _MOST_SCANNED_PIXELS = 150_000_000, 40_000_000, 600_000_000
+_ONE_BY_ONE = threading.Lock()
+# Bytes per pixel, as measured: a PNG is held twice, a JPEG of several scans by its coefficients, and one for printers
+# as Pillow does it.
+_PNG_HELD, _PRINT_HELD = 6, 10
+_COEFFICIENTS_HELD = {"420": 3, "411": 3, "422": 4, "440": 4, "Gray": 2}
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_PRINT_COLOURS = frozenset({"CMYK", "YCCK"})
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _ORIENTATION, _DATE_TIME = 0x0112, 0x9003
@@ -141,6 +152,7 @@ def picture_header(data: bytes, path: Path) -> Picture:
             f"{stored_wh[0]}×{stored_wh[1]} pixels are too many",
             remedy=f"shrink it below {MAX_PIXELS // 1_000_000} megapixels",
         )
+    _check_cost(data, stored_wh)
     exif, gps = _exif(data)
     orientation = int(exif.get(_ORIENTATION) or 1) if exif.get(_ORIENTATION) in _UPRIGHT else 1
     turned = _UPRIGHT[orientation][0] % 2 == 1
@@ -172,6 +184,39 @@ def _stored_size(data: bytes) -> tuple[int, int]:
     except (ValueError, KeyError) as error:  # KeyError: it looks up the colour space of a header it could not read
         raise MediaError("the JPEG header is cut off or broken", remedy="copy it again from the camera") from error
     return width, height
+
+
+def _check_cost(data: bytes, stored_wh: tuple[int, int]) -> None:
+    """Raise MediaError for a picture within the limit of pixels that takes too much memory or time all the same."""
+    held_bytes, scanned_pixels = _cost(data, stored_wh)
+    if held_bytes > _MOST_HELD_BYTES or scanned_pixels > _MOST_SCANNED_PIXELS:
+        raise MediaError(
+            f"a file of this kind with {stored_wh[0]}×{stored_wh[1]} pixels takes too much memory or time",
+            remedy="shrink it, or convert it to a plain (baseline, RGB) JPEG",
+        )
+
+
+def _cost(data: bytes, size_wh: tuple[int, int]) -> tuple[int, int]:
+    """What decoding holds, in bytes beside the pixels that are wanted, and over how many pixels its scans go."""
+    pixels = size_wh[0] * size_wh[1]
+    if not data.startswith(_JPEG_MAGIC):
+        return pixels * _PNG_HELD, pixels
+    _, _, colours, sampling = simplejpeg.decode_jpeg_header(data, strict=False)
+    scans = data.count(b"\xff\xda", _first_scan(data))
+    held = _COEFFICIENTS_HELD.get(sampling, 6) if scans > 1 else 0
+    held += _PRINT_HELD if colours.upper() in _PRINT_COLOURS else 0
+    return pixels * held, pixels * scans
+
+
+def _first_scan(data: bytes) -> int:
+    """Where the first scan of a JPEG begins, behind the thumbnail that its EXIF may hold; 0 when its segments are odd,
+    so that whatever looks like a scan counts."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xDA:
+            return at
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0
 
 
 def _exif(data: bytes) -> tuple[dict[int, Any], dict[int, Any]]:
@@ -240,7 +285,8 @@ def decode(data: bytes, picture: Picture, min_wh: tuple[int, int] | None = None)
     """
     quarter_turns, mirror = _UPRIGHT[picture.orientation]
     wanted = min_wh[::-1] if min_wh and quarter_turns % 2 else min_wh
-    pixels = _decode_jpeg(data, wanted) if data.startswith(_JPEG_MAGIC) else _decode_png(data)
+    with _ONE_BY_ONE if _cost(data, picture.size_wh)[0] > _MUCH_HELD_BYTES else contextlib.nullcontext():
+        pixels = _decode_jpeg(data, wanted) if data.startswith(_JPEG_MAGIC) else _decode_png(data)
     pixels = np.rot90(pixels, quarter_turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)
 
@@ -249,7 +295,7 @@ def _decode_jpeg(data: bytes, min_wh: tuple[int, int] | None) -> Rgb:
     width, height = min_wh or (0, 0)
     try:
         _, _, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-        if colours.upper() in {"CMYK", "YCCK"}:
+        if colours.upper() in _PRINT_COLOURS:
             return _decode_any(data)
         try:
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width))
