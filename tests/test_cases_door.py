@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from fastapi.testclient import TestClient
 from serve.app import create_app
 from serve.errors import SettingsError
 from serve.settings import Settings
-from tests.serve_support import LAT, START, cases_of, days, east, picture, running, send, thing
+from tests.serve_support import LAT, START, cases_of, days, east, manifest, picture, running, send, thing
 
 KEY = "a-key-of-sixteen-and-more"
 
@@ -166,3 +167,22 @@ def test_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("JIEJING_KEEP_ORIGINALS_DAYS", "2.5")
     assert Settings(_env_file=None).keep_originals_days == 2.5
     assert os.path.isabs(Settings(_env_file=None).database.removeprefix("sqlite:///"))  # noqa: PTH117
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_what_no_database_holds_is_no_fault_of_ours(tmp_path: Path, moment: str) -> None:
+    """Moments at the ends of the calendar and numbers beyond 64 bits, wherever a caller may say them: 422."""
+    cursor = base64.urlsafe_b64encode(f"{moment}|c1".encode()).decode()
+    with running(tmp_path) as client:
+        for path, query in [
+            ("/v1/cases", {"since": moment}),
+            ("/v1/cases", {"until": moment}),
+            ("/v1/cases", {"cursor": cursor}),
+            ("/v1/feedback", {"since": moment}),
+            ("/v1/feedback", {"cursor": 2**63}),
+        ]:
+            assert client.get(path, params=query).status_code == 422, (path, query)
+        announced = {**manifest({"a.jpg": b"x"}), "started_at": moment}
+        assert client.post("/v1/patrols", json=announced).status_code == 422
+        said = {"verdict": "confirm", "case": "c1", "by": "o", "at": moment}
+        assert client.post("/v1/feedback", json=said).status_code == 422

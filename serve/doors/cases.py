@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AwareDatetime
 from starlette.datastructures import URL
 
 from serve.access import Scope
@@ -17,6 +16,7 @@ from serve.cases.events import Event, broken_link
 from serve.cases.lifecycle import STAGE_NAMES, Stage
 from serve.context import Here
 from serve.doors.guard import needs
+from serve.doors.moments import Moment, to_utc
 from serve.errors import InvalidInputError
 from serve.store import cases, results
 from serve.store.blobs import EVIDENCE
@@ -34,8 +34,8 @@ def case_filter(
     class_name: Annotated[list[str] | None, Query(alias="class", description="May be given several times.")] = None,
     stage: Annotated[list[Stage] | None, Query(description="May be given several times; void ones only so.")] = None,
     bbox: Annotated[str | None, Query(description="west,south,east,north in degrees")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Last seen at or after.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="First seen at or before.")] = None,
+    since: Annotated[Moment | None, Query(description="Last seen at or after.")] = None,
+    until: Annotated[Moment | None, Query(description="First seen at or before.")] = None,
     min_score: Annotated[float | None, Query(ge=0, le=1)] = None,
     near: Annotated[str | None, Query(description="longitude,latitude,radius in metres")] = None,
     cursor: Annotated[str | None, Query(description="From the link to the next page.")] = None,
@@ -188,9 +188,7 @@ def cursor_of(moment: datetime, case_id: str) -> str:
 def _read_cursor(text: str) -> tuple[datetime, str]:
     try:
         moment, _, case_id = base64.urlsafe_b64decode(text.encode()).decode().partition("|")
-        when = datetime.fromisoformat(moment)
-        if when.tzinfo is None:
-            raise ValueError("no zone")
+        when = to_utc(datetime.fromisoformat(moment))
     except (ValueError, binascii.Error) as error:
         raise InvalidInputError(
             "the cursor cannot be read", remedy="follow the link to the next page as it is"

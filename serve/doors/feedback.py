@@ -17,6 +17,7 @@ from serve.access import Scope
 from serve.cases.values import stable_id
 from serve.context import Here
 from serve.doors.guard import needs
+from serve.doors.moments import Moment
 from serve.doors.once import Key, once
 from serve.errors import InvalidInputError
 from serve.store import feedback
@@ -50,7 +51,7 @@ class Feedback(BaseModel):
         None, description="For `move`: x_min, y_min, x_max, y_max in pixels of the evidence picture."
     )
     by: str = Field(min_length=1, max_length=100, description="Who decided.")
-    at: AwareDatetime | None = Field(None, description="When; now without it.")
+    at: Moment | None = Field(None, description="When; now without it.")
     reason: str = Field("", max_length=2000)
 
     @model_validator(mode="after")
@@ -128,8 +129,8 @@ def _check(said: Feedback, boxes: list[dict[str, Any]]) -> None:
 def export(
     request: Request,
     here: Here,
-    since: Annotated[AwareDatetime | None, Query(description="Recorded at or after.")] = None,
-    cursor: Annotated[int, Query(ge=0, description="From the link to the next page.")] = 0,
+    since: Annotated[Moment | None, Query(description="Recorded at or after.")] = None,
+    cursor: Annotated[int, Query(ge=0, le=2**63 - 1, description="From the link to the next page.")] = 0,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> Response:
     """Decisions in the order they came, one JSON object per line and box; the header Link leads to the next page."""

@@ -12,12 +12,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import ClientDisconnect
 
 from serve.access import Scope
 from serve.context import Context, Here
 from serve.doors.guard import needs
+from serve.doors.moments import Moment
 from serve.doors.once import Key, once
 from serve.doors.transfer import chunks
 from serve.errors import InvalidInputError, TooLargeError
@@ -61,7 +62,7 @@ class PatrolAnnouncement(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     vehicle: str = Field(pattern=r"^[\w.-]{1,64}$", description="The vehicle's id: letters, digits, dot, dash.")
-    started_at: AwareDatetime = Field(description="ISO 8601 with a zone.")
+    started_at: Moment = Field(description="ISO 8601 with a zone.")
     camera: dict[str, Any] | None = Field(None, description="The camera file's content.")
     files: list[AnnouncedFile] = Field(min_length=1)
 
