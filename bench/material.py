@@ -70,7 +70,8 @@ def draw_clip(file: Path) -> Path:
 
     stills = [cv2.resize(simplejpeg.decode_jpeg(path.read_bytes()), (2160, 1620)) for path in sources()[:20]]
     noise = np.random.default_rng(0).normal(0, 4, (8, 1080, 1920, 3)).astype(np.int16)
-    with av.open(str(file), "w") as container:
+    part = file.with_name(f"part-{file.name}")  # a clip that was cut off is no clip
+    with av.open(str(part), "w") as container:
         stream = container.add_stream("libx264", rate=CLIP_FPS, options={"g": str(CLIP_FPS), "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 1920, 1080, "yuv420p", 12_000_000
         for i in range(CLIP_FPS * CLIP_SECONDS):
@@ -79,4 +80,4 @@ def draw_clip(file: Path) -> Path:
             frame = av.VideoFrame.from_ndarray(np.clip(view, 0, 255).astype(np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return file
+    return part.rename(file)

@@ -45,6 +45,7 @@ def ours(settings: dict[str, Any]) -> dict[str, Task]:
     from vision.model import load_model
     from vision.pipeline import run_patrol
     from vision.shipped import model_folder
+    from vision.video import read_video
     from vision.workers import Job, Workers
 
     wh = tuple(settings["input_wh"]) if settings.get("input_wh") else None
@@ -73,7 +74,7 @@ def ours(settings: dict[str, Any]) -> dict[str, Task]:
         return {"median": median_s(lambda: detector.detect(pixels), task["times"])}
 
     def video(task: dict[str, Any]) -> dict[str, Any]:
-        every = frames.of_video(Path(task["path"]), 1.0, workers.decoded_wh)
+        every = frames.of_video(read_video(Path(task["path"])), 1.0, workers.decoded_wh)
         jobs = workers.look_at_all(every, lambda f: Job(f.name, pixels=f.pixels, size_wh=f.size_wh))
         return {"frames": sum(1 for _ in jobs)}
 

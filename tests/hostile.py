@@ -251,8 +251,7 @@ def _open_it(path: Path) -> str:
                 return f"refused: {fault.reason}"
             return f"taken: {shots.pictures[0].load((1280, 736)).shape}"
         if path.suffix == ".mp4" and ".track" not in path.name:
-            read_video(path)
-            return f"taken: {sum(1 for _ in frames.of_video(path, 0.5))} frames"
+            return f"taken: {sum(1 for _ in frames.of_video(read_video(path), 0.5))} frames"
         read_track(path)
     except JiejingError as error:
         return f"refused: {error.message}"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests import pictures
-from vision import media, video
+from vision import media, video, video_reader
 from vision.errors import MediaError
 from vision.resize import resize
 
@@ -128,7 +128,7 @@ def video_file(path: Path, seconds: float = 2.0, rate: int = 10, keyframe_every:
 def test_video_frames_come_at_the_wanted_distance(tmp_path: Path) -> None:
     """A two-second clip read every half second yields four frames with their own times."""
     video_file(tmp_path / "clip.mp4")
-    frames = list(video.video_frames(tmp_path / "clip.mp4", 0.5))
+    frames = list(video.video_frames(video.read_video(tmp_path / "clip.mp4"), 0.5))
     assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.5, 1.0, 1.5])
     assert frames[0].pixels.shape == (128, 160, 3)
 
@@ -138,13 +138,13 @@ def test_keyframes_alone_are_decoded_where_they_suffice(tmp_path: Path, monkeypa
     takes the others too. The pixels come at the size that is asked for, the video's own size beside them."""
     video_file(tmp_path / "clip.mp4", seconds=3.0, keyframe_every=5)
     decoded: list[bool] = []
-    real = video._keyframes_suffice
-    monkeypatch.setattr(video, "_keyframes_suffice", lambda *a: decoded.append(real(*a)) or decoded[-1])
+    real = video_reader._keyframes_suffice
+    monkeypatch.setattr(video_reader, "_keyframes_suffice", lambda *a: decoded.append(real(*a)) or decoded[-1])
     for every_s, alone in ((0.5, True), (1.0, True), (0.25, False)):
-        frames = list(video.video_frames(tmp_path / "clip.mp4", every_s, lambda size_wh: (80, 64)))
+        frames = list(video.video_frames(video.read_video(tmp_path / "clip.mp4"), every_s, lambda size_wh: (80, 64)))
         # The same again in this process, where it can be seen.
         job = {"every_s": every_s, "size_wh": (160, 128), "wanted_wh": (80, 64)}
-        here = [said["time_s"] for said, _ in video.answer(tmp_path / "clip.mp4", job)]
+        here = [said["time_s"] for said, _ in video_reader.answer(tmp_path / "clip.mp4", job)]
         assert here == [frame.time_s for frame in frames]
         assert decoded.pop() is alone
         steps = np.diff([frame.time_s for frame in frames])

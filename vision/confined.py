@@ -61,7 +61,6 @@ def messages(job: dict[str, Any], *, start_s: float = _START_S) -> Iterator[tupl
 def main(descriptor: int) -> None:
     """Run as the process: take one job, say what comes of it, end."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from vision import telemetry, video
 
     pipe = Connection(descriptor)
     with contextlib.suppress(EOFError, OSError):
@@ -69,7 +68,10 @@ def main(descriptor: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         try:
-            answer = telemetry.answer if job.get("telemetry") else video.answer
+            if job.get("telemetry"):  # each imported only where it is needed: this process starts often
+                from vision.telemetry import answer
+            else:
+                from vision.video_reader import answer
             for header, pixels in answer(Path(job["path"]), job):
                 pipe.send_bytes(json.dumps(header).encode())
                 if pixels is not None:

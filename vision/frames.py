@@ -19,7 +19,7 @@ from vision.media import (
     read_bytes,
     read_picture,
 )
-from vision.video import read_video, video_frames
+from vision.video import Video, read_video, video_frames
 
 # Beyond its ends a track says nothing; a receiver's last fix may still come a little before the last frame.
 TRACK_SLACK_S = 1.5
@@ -62,7 +62,7 @@ class Footage:
     """All media of a patrol. `pictures`: headers only; `videos`: read as a stream; `faults`: what was not opened."""
 
     pictures: tuple[Frame, ...]
-    videos: tuple[Path, ...]
+    videos: tuple[Video, ...]
     faults: tuple[Fault, ...]
 
 
@@ -73,8 +73,7 @@ def gather(media: Sequence[Path]) -> Footage:
     for path in find_media(media, PICTURE_SUFFIXES | VIDEO_SUFFIXES):
         try:
             if path.suffix.lower() in VIDEO_SUFFIXES:
-                read_video(path)
-                videos.append(path)
+                videos.append(read_video(path))
             else:
                 pictures.append(_picture_frame(path, roots))
         except MediaError as error:
@@ -98,17 +97,16 @@ def _picture_frame(path: Path, roots: list[Path]) -> Frame:
 
 
 def of_video(
-    path: Path, every_s: float, fit: Callable[[tuple[int, int]], tuple[int, int]] | None = None
+    video: Video, every_s: float, fit: Callable[[tuple[int, int]], tuple[int, int]] | None = None
 ) -> Iterator[Frame]:
     """The frames of a video about `every_s` apart, decoded, at the size that `fit` gives for the video's.
 
     Raises MediaError as `video.video_frames` does.
     """
-    video = read_video(path)
-    for frame in video_frames(path, every_s, fit):
+    for frame in video_frames(video, every_s, fit):
         yield Frame(
-            name=f"{path.name}@{frame.time_s:.3f}s",
-            path=path,
+            name=f"{video.path.name}@{frame.time_s:.3f}s",
+            path=video.path,
             size_wh=frame.size_wh,
             taken_at=video.started_at + timedelta(seconds=frame.time_s) if video.started_at else None,
             time_sigma_s=0.02,

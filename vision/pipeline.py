@@ -28,6 +28,7 @@ from vision.resize import resize
 from vision.sightings import EvidenceBox, Look, Sighting
 from vision.taxonomy import CLASSES, PRIVATE
 from vision.track import Track
+from vision.video import read_video
 from vision.way import Way, way_of
 from vision.workers import Job, Workers
 
@@ -195,7 +196,7 @@ def watch(
     clock, zone_notes = frames.clock_for(pictures, route.start, span_s, clock_offset_s)
     clock = replace(clock, begins=way.begins)
     assumed += zone_notes
-    if route.start is None and set(shots.videos) - set(way.begins):
+    if route.start is None and {video.path for video in shots.videos} - set(way.begins):
         assumed += ("The track has no dates: the video is taken to begin at the track's second 0.",)
 
     pacer = Pacer(route)
@@ -204,7 +205,7 @@ def watch(
 
     def usable() -> Iterator[tuple[Frame, float]]:
         nonlocal read
-        videos = (frames.of_video(path, VIDEO_EVERY_S, workers.decoded_wh) for path in shots.videos)
+        videos = (frames.of_video(video, VIDEO_EVERY_S, workers.decoded_wh) for video in shots.videos)
         for frame in chain(pictures, _guarded(videos, faults)):
             read += 1
             time_s = clock.seconds(frame)
@@ -342,6 +343,6 @@ def _with_pixels(by_name: dict[str, _Judged]) -> Iterator[_Judged]:
     videos = {one.frame.path for one in by_name.values() if one.frame.video_time_s is not None}
     yield from (one for one in by_name.values() if one.frame.video_time_s is None)
     for path in sorted(videos):
-        for frame in frames.of_video(path, VIDEO_EVERY_S):
+        for frame in frames.of_video(read_video(path), VIDEO_EVERY_S):
             if frame.name in by_name:
                 yield replace(by_name[frame.name], frame=frame)

@@ -43,7 +43,7 @@ def way_of(shots: Footage, track: Path | None, start: datetime | None) -> Way:
     if any(frame.gps is not None for frame in shots.pictures):
         return _by_exif(shots.pictures)
     if shots.videos:
-        way = _by_telemetry(shots.videos, ordered, start)
+        way = _by_telemetry([video.path for video in shots.videos], ordered, start)
         return replace(way, assumptions=("No track was given: the positions are the videos' telemetry.",))
     raise TrackError(
         "no track was given and no picture holds a GPS position", remedy="give the patrol's track with --track FILE"
