@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["vision", "serve", "gpxpy", "defusedxml
     from vision.camera import camera_of
     from vision.errors import JiejingError
     from vision.media import decode, picture_header
-    from vision.video import _frames, _header
+    from vision.video_reader import _frames, _header
 
 import contextlib
 

@@ -10,7 +10,7 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
@@ -61,17 +61,13 @@ def messages(job: dict[str, Any], *, start_s: float = _START_S) -> Iterator[tupl
 def main(descriptor: int) -> None:
     """Run as the process: take one job, say what comes of it, end."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
     pipe = Connection(descriptor)
     with contextlib.suppress(EOFError, OSError):
         job = json.loads(pipe.recv_bytes())
+        answer = _reader(job)
         resource.setrlimit(resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         try:
-            if job.get("telemetry"):  # each imported only where it is needed: this process starts often
-                from vision.telemetry import answer
-            else:
-                from vision.video_reader import answer
             for header, pixels in answer(Path(job["path"]), job):
                 pipe.send_bytes(json.dumps(header).encode())
                 if pixels is not None:
@@ -81,3 +77,14 @@ def main(descriptor: int) -> None:
             pipe.send_bytes(json.dumps({"error": error.message, "remedy": error.remedy}).encode())
         except MemoryError:
             pipe.send_bytes(json.dumps({"error": "the video needs too much memory", "remedy": _REMEDY}).encode())
+
+
+def _reader(job: dict[str, Any]) -> Callable[[Path, dict[str, Any]], Iterator[tuple[dict[str, Any], bytes | None]]]:
+    """Who does the job; imported only where needed, because this process starts often."""
+    if job.get("telemetry"):
+        from vision import telemetry
+
+        return telemetry.answer
+    from vision import video_reader
+
+    return video_reader.answer
