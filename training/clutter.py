@@ -177,7 +177,7 @@ def stud_make(rng: np.random.Generator) -> Stud:
     """One of the usual makes: white or yellow ceramic domes, or square bodies with a glass that looks at the driver."""
     white, yellow = (225.0, 230.0, 232.0), (70.0, 190.0, 225.0)
     tone = white if rng.random() < 0.7 else yellow
-    return Stud(tone, float(rng.uniform(0.08, 0.15)), float(rng.uniform(0.015, 0.03)), bool(rng.random() < 0.65))
+    return Stud(tone, float(rng.uniform(0.09, 0.19)), float(rng.uniform(0.015, 0.035)), bool(rng.random() < 0.6))
 
 
 def stud(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point, make: Stud) -> None:
@@ -204,14 +204,41 @@ def stud(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point, make:
     blend(bgr, _blob(view, foot, 0.3), np.clip(tone * side * 0.8, 0, 245))
     raised = (foot - middle) * top + middle - lift
     blend(bgr, _blob(view, raised, 0.3), np.clip(tone * (1.0 if make.dome else side), 0, 250))
-    if not make.dome and rng.random() < 0.7:  # the glass, on the side that looks at us
+    whole = _blob(view, raised, 0.2)
+    if make.dome:
+        if rng.random() < 0.6:
+            _tyre_marks(rng, bgr, whole, middle - lift, radius * metre)
+    elif rng.random() < 0.85:  # the glass, on the side that looks at us, and the other faces of the body
         near = sorted(range(count), key=lambda k: -foot[k, 1])[:2]
         face = f32([foot[near[0]], foot[near[1]], raised[near[1]], raised[near[0]]])
-        blend(bgr, _blob(view, face, 0.2), rng.uniform(0.5, 1.1) * f32(make.tone) * light)
-    for _ in range(int(rng.integers(0, 4))):  # chips and tyre marks
+        blend(bgr, _blob(view, face, 0.2), rng.uniform(0.2, 1.1) * f32(make.tone) * light)
+        for share in rng.uniform(0, 0.8, int(rng.integers(0, 3))):
+            strip = raised * (1 - share) + (middle - lift) * share
+            blend(bgr, _blob(view, strip, 0.2) * np.float32(0.8), np.clip(tone * rng.uniform(0.25, 1.3), 0, 250))
+    for _ in range(int(rng.integers(0, 4))):  # chips
         spot = (at[0] + rng.normal(0, 0.5) * radius, max(at[1] + rng.normal(0, 0.5) * radius, 0.8))
         worn = _blob(view, outline(rng, view, spot, radius * rng.uniform(0.15, 0.5), 0.4, 8) - 0.7 * lift, 0.2)
         blend(bgr, worn * np.float32(rng.uniform(0.3, 0.9)), [rng.uniform(40, 120)] * 3)
+
+
+def _tyre_marks(
+    rng: np.random.Generator, bgr: FloatImage, whole: FloatImage, middle: FloatImage, radius_px: float
+) -> None:
+    """Dark strokes of rubber over a dome, mostly along the lane."""
+    lines = np.zeros(bgr.shape[:2], np.uint8)
+    for _ in range(int(rng.integers(1, 6))):
+        steps = rng.normal(0, (0.9, 0.35), (4, 2)) * radius_px
+        points = np.round((middle + steps) * 8).astype(np.int32)
+        width = max(1, round(radius_px * rng.uniform(0.08, 0.3)))
+        cv2.polylines(lines, [points], False, 255, width, cv2.LINE_AA, shift=3)
+    blend(bgr, whole * f32(lines) / np.float32(255) * np.float32(rng.uniform(0.4, 0.95)), [rng.uniform(20, 90)] * 3)
+
+
+def glue(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point, make: Stud) -> None:
+    """Where another marker stood: what held it, tarry or sandy."""
+    mask = _blob(view, outline(rng, view, at, make.across_m * rng.uniform(0.3, 0.8), 0.25), 0.5)
+    tone = rng.uniform(30, 190) * f32((rng.uniform(0.6, 1.0), 0.9, 1.0))
+    blend(bgr, mask * np.float32(rng.uniform(0.3, 0.9)), tone)
 
 
 def stud_row(rng: np.random.Generator, at: Point) -> list[Point]:
@@ -229,7 +256,24 @@ def studs(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> N
     make = stud_make(rng)
     for spot in stud_row(rng, at):
         if 1.5 < spot[1] < 40:
+            if rng.random() < 0.25:
+                glue(rng, view, bgr, (spot[0] + rng.normal(0, 1) * make.across_m, spot[1]), make)
             stud(rng, view, bgr, spot, make)
+
+
+def scrawl(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> None:
+    """Writing sprayed on a wall or on the ground: loops of one thin stroke."""
+    side = rng.uniform(20, 140)
+    turns = np.cumsum(rng.normal(0, 0.7, 40))
+    walk = np.cumsum(np.stack([np.cos(turns) + 0.35, np.sin(turns)], axis=1), axis=0)
+    middle = f32((view.pixel(*at)[0], rng.uniform(0, view.size)))
+    points = np.round((middle + walk / np.ptp(walk, axis=0).max() * side) * 8).astype(np.int32)
+    line = np.zeros(bgr.shape[:2], np.uint8)
+    cv2.polylines(line, [points], False, 255, max(1, round(side / 30)), cv2.LINE_AA, shift=3)
+    tone = rng.uniform(10, 60) if rng.random() < 0.7 else rng.uniform(120, 230)
+    blend(
+        bgr, f32(line) / np.float32(255) * np.float32(rng.uniform(0.4, 0.9)), [tone, tone, tone * rng.uniform(1, 1.1)]
+    )
 
 
 CLUTTER: dict[Callable[[np.random.Generator, View, FloatImage, Point], None], float] = {
@@ -242,7 +286,8 @@ CLUTTER: dict[Callable[[np.random.Generator, View, FloatImage, Point], None], fl
     tuft: 1.2,
     shadow: 0.8,
     post: 0.5,
-    studs: 1.0,
+    studs: 1.4,
+    scrawl: 0.25,
 }
 
 
