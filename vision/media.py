@@ -44,6 +44,7 @@ _COEFFICIENTS_HELD = {"420": 3, "411": 3, "422": 4, "440": 4, "Gray": 2}
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PRINT_COLOURS = frozenset({"CMYK", "YCCK"})
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _ORIENTATION, _DATE_TIME = 0x0112, 0x9003
 _OFFSET_TIME, _SUBSEC, _FOCAL_35MM = 0x9011, 0x9291, 0xA405
@@ -224,12 +225,30 @@ def _exif(data: bytes) -> tuple[dict[int, Any], dict[int, Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF blocks; what can be read is enough
-            with Image.open(io.BytesIO(data)) as image:
-                exif = image.getexif()
-                return {**exif, **exif.get_ifd(_EXIF_IFD)}, dict(exif.get_ifd(_GPS_IFD))
+            if data.startswith(_JPEG_MAGIC):
+                exif = Image.Exif()
+                exif.load(_exif_block(data))
+            else:
+                with Image.open(io.BytesIO(data)) as image:
+                    exif = image.getexif()
+            return {**exif, **exif.get_ifd(_EXIF_IFD)}, dict(exif.get_ifd(_GPS_IFD))
     except _PILLOW_ERRORS:
         # A picture with broken metadata is still a picture.
         return {}, {}
+
+
+def _exif_block(data: bytes) -> bytes:
+    """The Exif block of a JPEG, empty where there is none (JEITA CP-3451: an APP1 segment before the pixels).
+
+    Opening the picture with Pillow finds it too, but costs as much as a fiftieth of looking for things in it.
+    """
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in (_SOS, _EOI):
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == _APP1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
+            return data[at + 4 : at + 2 + length]
+        at += 2 + length
+    return b""
 
 
 def _number(value: Any) -> float | None:
