@@ -30,6 +30,14 @@ On = Annotated[
     Device, typer.Option("--device", help="A GPU needs the extra `gpu`; give it 16 threads to fill batches.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, for machines.")]
+InputSize = Annotated[
+    str | None,
+    typer.Option("--input", help="Input size WIDTHxHEIGHT, multiples of 32; a smaller one is faster, and sees less."),
+]
+Tiles = Annotated[
+    bool,
+    typer.Option("--tiles", help="Look at large pictures in parts too: sees smaller things, costs many looks."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when any input failed.")]
 Draw = Annotated[Path | None, typer.Option(help="Also write pictures with the boxes drawn into this folder.")]
 
@@ -91,7 +99,8 @@ def detect(
     id_by: Annotated[
         IdBy, typer.Option("--id", help="COCO image_id: file name, or path under the folder.")
     ] = IdBy.stem,
-    input_size: Annotated[str | None, typer.Option("--input", help="Input size WIDTHxHEIGHT, multiples of 32.")] = None,
+    input_size: InputSize = None,
+    tiles: Tiles = False,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Pictures worked on at once.")] = 2,
     device: On = "cpu",
     json_: Json = False,
@@ -109,7 +118,7 @@ def detect(
     if not files:
         raise UsageError("no JPEG or PNG pictures there", remedy="give pictures, or folders that hold some")
     ids = {} if format_ is Format.json else image_ids(files, paths, id_by)
-    workers = Workers(model, threads=threads, input_wh=size_option(input_size), device=device)
+    workers = Workers(model, threads=threads, input_wh=size_option(input_size), device=device, tiles=tiles)
     workers.start()
     faults: list[Fault] = []
     found = 0
@@ -161,6 +170,8 @@ def patrol(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="GeoJSON file; stdout without it.")] = None,
     report: Annotated[Path | None, typer.Option(help="Also write the report as JSON.")] = None,
     draw: Draw = None,
+    input_size: InputSize = None,
+    tiles: Tiles = False,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Pictures worked on at once.")] = 2,
     device: On = "cpu",
     json_: Json = False,
@@ -172,7 +183,8 @@ def patrol(
     from vision.pipeline import run_patrol
     from vision.workers import Workers
 
-    with progress_bar("patrol", json_) as progress, Workers(model, threads=threads, device=device) as workers:
+    looking = Workers(model, threads=threads, input_wh=size_option(input_size), device=device, tiles=tiles)
+    with progress_bar("patrol", json_) as progress, looking as workers:
         result = run_patrol(
             media,
             track=track,

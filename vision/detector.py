@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from vision import boxes
 from vision.detections import Detections
@@ -20,9 +21,11 @@ from vision.resize import resize
 from vision.runtime import CpuRuntime, GpuRuntime, Runtime
 from vision.shipped import model_folder
 from vision.suppression import suppress
+from vision.tiling import Tile, merged, tiles_of, whole_ones
 
 MAX_DETECTIONS = 300
 MinScore = float | tuple[float, ...] | None
+Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,12 @@ class Detector:
         input_wh: tuple[int, int] | None = None,
         exact: bool = False,
         device: Device = "cpu",
+        tiles: bool = False,
     ) -> None:
         """As `load`, for a model that is loaded; `cores` for all threads together (one each); `exact`: what is
         not INT8 is computed in float32."""
         self.model = model
+        self._tiles = tiles
         self._sizes = (input_wh,) if input_wh else model.input_sizes
         self.threads = max(1, threads)
         self._runtime: Runtime
@@ -103,15 +108,19 @@ class Detector:
         threads: int = 2,
         input_wh: tuple[int, int] | None = None,
         device: Device = "cpu",
+        tiles: bool = False,
     ) -> Detector:
         """Load a model by folder or shipped name; the default model without one.
 
-        `threads`: how many threads will call at once, each served by one core; `input_wh` (width, height) overrides the
-        model's own input sizes. Raises ModelError when the folder is unknown, incomplete or fails its hashes, or when
+        `threads`: how many threads will call at once, each served by one core; `input_wh` (width, height) overrides
+        the model's own input sizes; `tiles`: pictures larger than the input are looked at in parts too, at their full
+        resolution (`vision.tiling`).
+
+        Raises ModelError when the folder is unknown, incomplete or fails its hashes, or when
         there is no such device.
         """
         check_input(input_wh)
-        return cls(load_model(model_folder(folder)), threads=threads, input_wh=input_wh, device=device)
+        return cls(load_model(model_folder(folder)), threads=threads, input_wh=input_wh, device=device, tiles=tiles)
 
     def input_for(self, picture_wh: tuple[int, int]) -> tuple[int, int]:
         """The (width, height) of the input that a picture of this size is seen at."""
@@ -132,24 +141,37 @@ class Detector:
         size that fits the picture best.
         """
         size_wh = size_wh or (pixels.shape[1], pixels.shape[0])
-        input_wh = input_wh or self.input_for(size_wh)
-        letterbox = Letterbox.fit(size_wh, input_wh)
-        placed = letterbox.place(pixels, self.model.pad)
         wanted = self.model.thresholds if min_score is None else min_score
-        least = np.broadcast_to(np.asarray(wanted, dtype=np.float64), len(self.model.classes))
-        output = self._runtime.infer(placed)
+        least: Scores = np.broadcast_to(np.asarray(wanted, dtype=np.float64), len(self.model.classes))
+        rows = self._rows(pixels, size_wh, input_wh or self.input_for(size_wh), least)
+        if self._tiles and input_wh is None:
+            parts = tiles_of(size_wh, self.input_for(size_wh)) if pixels.shape[1::-1] == size_wh else []
+            looks = [(part, self._part(pixels, part, least)) for part in parts]
+            rows = merged([rows, *(whole_ones(found, part, size_wh) for part, found in looks)], MAX_DETECTIONS)
+        return self._detections(rows, size_wh, least)
+
+    def _part(self, pixels: Rgb, part: Tile, least: Scores) -> boxes.FloatArray:
+        """What one tile of the picture shows, in pixels of the tile."""
+        left, top, right, bottom = part
+        size_wh = (right - left, bottom - top)
+        return self._rows(pixels[top:bottom, left:right], size_wh, self.input_for(size_wh), least)
+
+    def _rows(
+        self, pixels: Rgb, size_wh: tuple[int, int], input_wh: tuple[int, int], least: Scores
+    ) -> boxes.FloatArray:
+        """One look: rows (n, 6) of x_min, y_min, x_max, y_max in pixels of a picture of `size_wh`, score, class id."""
+        letterbox = Letterbox.fit(size_wh, input_wh)
+        output = self._runtime.infer(letterbox.place(pixels, self.model.pad))
         if self.model.nms_iou is None:
             rows = np.asarray(output[:MAX_DETECTIONS], dtype=np.float64)
         else:
             rows = suppress(output, least, self.model.nms_iou, MAX_DETECTIONS)
-        return self._detections(rows, letterbox, size_wh, least)
+        return np.hstack((letterbox.undo(rows[:, :4], size_wh), rows[:, 4:]))
 
-    def _detections(
-        self, rows: boxes.FloatArray, letterbox: Letterbox, size_wh: tuple[int, int], least: boxes.FloatArray
-    ) -> Detections:
+    def _detections(self, rows: boxes.FloatArray, size_wh: tuple[int, int], least: Scores) -> Detections:
         scores = np.clip(rows[:, 4], 0.0, 1.0)
         class_ids = rows[:, 5].round().astype(np.int64)
-        placed = letterbox.undo(rows[:, :4], size_wh)
+        placed = rows[:, :4]
         has_area = (placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])
         keep = np.flatnonzero((scores >= least[class_ids]) & has_area)
         keep = keep[np.argsort(-scores[keep], kind="stable")]
@@ -173,4 +195,6 @@ class Detector:
 
     def decode_for(self, data: bytes, picture: Picture) -> Rgb:
         """The picture's pixels at the least size that the detector still needs."""
+        if self._tiles:
+            return decode(data, picture)
         return decode(data, picture, Letterbox.fit(picture.size_wh, self.input_for(picture.size_wh)).inner_wh)

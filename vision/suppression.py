@@ -29,12 +29,25 @@ def suppress(
     class_ids, places = np.nonzero(scores >= np.reshape(least, (-1, 1)))
     values = scores[class_ids, places]
     if len(values) > MOST_CANDIDATES:
-        strongest = np.argpartition(-values, MOST_CANDIDATES)[:MOST_CANDIDATES]
-        class_ids, places, values = class_ids[strongest], places[strongest], values[strongest]
+        best = np.argpartition(-values, MOST_CANDIDATES)[:MOST_CANDIDATES]
+        class_ids, places, values = class_ids[best], places[best], values[best]
     if not len(values):
         return np.zeros((0, 6))
     corners = dense[:4, places].T.astype(np.float64)
-    rectangles = np.hstack((corners[:, :2], corners[:, 2:] - corners[:, :2]))
-    kept = np.asarray(_nms(rectangles, values, class_ids.astype(np.int32), 0.0, overlap)).reshape(-1)
-    order = kept[np.argsort(-values[kept], kind="stable")][:most].astype(np.intp)
+    order = strongest(corners, values, class_ids, overlap, most)
     return np.hstack((corners[order], values[order, None], class_ids[order, None])).astype(np.float64)
+
+
+def strongest(
+    corners: npt.NDArray[np.floating],
+    scores: npt.NDArray[np.floating],
+    class_ids: npt.NDArray[np.integer],
+    overlap: float,
+    most: int,
+) -> npt.NDArray[np.intp]:
+    """Which boxes survive, best first: indices into `corners` (n, 4), `scores` and `class_ids` (n,); see `suppress`."""
+    if not len(scores):
+        return np.zeros(0, np.intp)
+    rectangles = np.hstack((corners[:, :2], corners[:, 2:] - corners[:, :2]))
+    kept = np.asarray(_nms(rectangles, scores, class_ids.astype(np.int32), 0.0, overlap)).reshape(-1)
+    return kept[np.argsort(-scores[kept], kind="stable")][:most].astype(np.intp)

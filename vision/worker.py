@@ -84,13 +84,15 @@ def refuse(pipe: Connection, error: ModelError) -> None:
         pipe.send((number, error))
 
 
-def main(descriptor: int, folder: str, threads: int, input_wh: tuple[int, int] | None, device: Device) -> None:
+def main(
+    descriptor: int, folder: str, threads: int, input_wh: tuple[int, int] | None, device: Device, tiles: bool
+) -> None:
     """Run as a process of its own; `descriptor` is the pipe's. Ends, come what may, when the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     pipe = Connection(descriptor)
     try:
         try:
-            detector = Detector.load(folder, threads=threads, input_wh=input_wh, device=device)
+            detector = Detector.load(folder, threads=threads, input_wh=input_wh, device=device, tiles=tiles)
         except ModelError as error:
             refuse(pipe, error)
         else:

@@ -91,8 +91,8 @@ def _post(pipe: Connection, outbox: queue.SimpleQueue[_Task | None]) -> None:
 class Workers:
     """Looks at frames in another process, `threads` at a time. Safe to share between threads; a context manager.
 
-    The process starts with the first frame. `patience_s`: how long one frame may take before its worker counts as hung;
-    `start_s`: how long it may take until its first answer.
+    The process starts with the first frame. `tiles`: see `Detector.load`; `patience_s`: how long one frame may take
+    before its worker counts as hung; `start_s`: how long it may take until its first answer.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Workers:
         threads: int = 2,
         input_wh: tuple[int, int] | None = None,
         device: Device = "cpu",
+        tiles: bool = False,
         patience_s: float = PATIENCE_S,
         start_s: float = START_S,
     ) -> None:
@@ -112,6 +113,7 @@ class Workers:
         self.replaced = 0
         self._input_wh = input_wh
         self._device = device
+        self._tiles = tiles
         self._patience_s = patience_s
         self._start_s = start_s
         self._lock = threading.RLock()
@@ -146,6 +148,8 @@ class Workers:
         """The least size (width, height) at which a picture of `size_wh` need be decoded for the detector."""
         from vision.detector import Letterbox
 
+        if self._tiles:
+            return size_wh
         return Letterbox.fit(size_wh, self.input_for(size_wh)).inner_wh
 
     def input_for(self, size_wh: tuple[int, int]) -> tuple[int, int]:
@@ -197,7 +201,7 @@ class Workers:
 
     def _spawn(self) -> None:
         ours, theirs = Pipe()
-        arguments = (theirs.fileno(), str(self.model.folder), self.threads, self._input_wh, self._device)
+        arguments = (theirs.fileno(), str(self.model.folder), self.threads, self._input_wh, self._device, self._tiles)
         code = f"import sys; sys.path[:0] = {sys.path!r}; from vision.worker import main; main(*{arguments!r})"
         # Not multiprocessing: its children import the caller's main module again.
         self._process = subprocess.Popen(
