@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,3 +165,24 @@ time.sleep(60)
             return
         time.sleep(0.1)
     pytest.fail("the worker outlived its parent")
+
+
+def test_closing_leaves_the_pipe_to_the_threads_that_use_it(files: list[Path]) -> None:
+    """A number that is freed while the watchdog reads would be given to the next file that is opened, whose bytes the
+    watchdog would then take: weights were found changed that way."""
+    workers = Workers(threads=1, input_wh=INPUT)
+    assert isinstance(workers.look(job(files[0])).result(), Seen)
+    pipe = workers._pipe
+    assert pipe is not None
+    number, held = pipe.fileno(), weakref.ref(pipe)
+    workers.close()
+    assert pipe.fileno() == number
+    with contextlib.suppress(EOFError, OSError):  # the process is gone, and whoever still listens hears of it
+        while pipe.poll(10):
+            pipe.recv()
+    del pipe
+    deadline = time.monotonic() + 10
+    while held() is not None and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.05)
+    assert held() is None

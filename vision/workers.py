@@ -217,8 +217,8 @@ class Workers:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        if self._pipe is not None:
-            self._pipe.close()
+        # Our end of the pipe is not closed here: the watchdog may be reading it and the sender writing, and both would
+        # go on with whatever file gets its number next. They see the other end close; the last to let go closes ours.
         self._process = self._pipe = None
 
     def _send(self) -> None:
