@@ -1,7 +1,7 @@
 """`python -m tests.faults [EVERY]`: let each write, sync, rename, link and removal of the upload path fail once.
 
-Once with EIO and once with ENOSPC, those of the database and the object store among them; the vehicle goes on as the
-protocol says.
+Once with EIO and once with ENOSPC, those of the database and the object store among them, with originals as they come
+and encrypted; the vehicle goes on as the protocol says.
 
 After each fault: what was acknowledged is there, offsets never fall behind what was told, no row is without its file,
 and in the end the patrol is queued with every byte. Prints one line of JSON.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 LIBRARY = "JIEJING_FAULTS"
 MOST_TRIES = 12
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
 def _preloaded(every: int) -> int:
@@ -42,7 +44,7 @@ def _preloaded(every: int) -> int:
 class Trial:
     """One vehicle, one patrol of one picture and a track, one fault."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: str | None) -> None:
         from fastapi.testclient import TestClient
 
         from serve.app import create_app
@@ -52,7 +54,7 @@ class Trial:
         self.folder = folder
         self.files = {"a.jpg": picture(thing(), name="x" * 5000), "track.csv": TRACK}
         self.manifest = manifest(self.files)
-        settings = Settings(data=folder, _env_file=None)
+        settings = Settings(data=folder, originals_key=key, _env_file=None)
         app = create_app(settings, runner=run_fake, path_reader=no_path, jobs=lambda _s, _w: InlineJobs(None))
         self.client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=True)
         self.answers: Counter[int] = Counter()
@@ -114,16 +116,25 @@ class Trial:
                 settled = self.folder / "files/originals" / row.patrol_id / row.sha256
                 assert spooled.is_file() or settled.is_file(), "an upload without its file"
             for row in desk.connection.execute(files.select().where(files.c.received_at.is_not(None))):
-                path = self.folder / "files/originals" / row.patrol_id / row.sha256
-                assert hashlib.sha256(path.read_bytes()).hexdigest() == row.sha256, "a file's row without its file"
+                kept = self._original(row.patrol_id, row.sha256)
+                assert hashlib.sha256(kept).hexdigest() == row.sha256, "a file's row without its file"
+
+    def _original(self, patrol: str, sha256: str) -> bytes:
+        """The plain bytes of a file that has arrived."""
+        from serve.store.blobs import ORIGINALS
+
+        target = self.folder / "laid-out"
+        self.client.app.state.context.blobs.lay_out(ORIGINALS, patrol, sha256, target)  # type: ignore[attr-defined]
+        found = target.read_bytes()
+        target.unlink()
+        return found
 
     def finish(self) -> None:
         """Everything is there, byte by byte, and the patrol is queued once."""
         (listed,) = self.ask("GET", "/v1/patrols").json()["patrols"]
         assert listed["state"] == "queued"
         for data in self.files.values():
-            path = self.folder / "files/originals" / listed["id"] / hashlib.sha256(data).hexdigest()
-            assert path.read_bytes() == data
+            assert self._original(listed["id"], hashlib.sha256(data).hexdigest()) == data
         self.check()
 
 
@@ -137,11 +148,11 @@ def main(every: int) -> int:
     met: Counter[str] = Counter()
     answers: Counter[int] = Counter()
     trials = 0
-    for code in (errno.EIO, errno.ENOSPC):
+    for code, key in itertools.product((errno.EIO, errno.ENOSPC), (None, KEY)):
         number = 0
         while True:
             folder = Path(tempfile.mkdtemp(prefix="jiejing-faults-"))
-            trial = Trial(folder)
+            trial = Trial(folder, key)
             with trial.client:
                 shim.fault_arm(str(folder).encode(), number, code)
                 try:
@@ -153,7 +164,8 @@ def main(every: int) -> int:
             if not what:
                 break
             call, _, name = what.partition(" ")
-            met[f"{errno.errorcode[code]} {call} of the {'database' if 'sqlite' in name else 'files'}"] += 1
+            kind = "encrypted" if key else "plain"
+            met[f"{kind}: {errno.errorcode[code]} {call} of the {'database' if 'sqlite' in name else 'files'}"] += 1
             answers += trial.answers
             trials, number = trials + 1, number + every
         assert calls > 50, "the shim did not meet the calls"
