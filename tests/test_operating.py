@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -92,10 +93,10 @@ def test_restore_refuses_what_would_do_harm(tmp_path: Path) -> None:
 
     def crafted(name: str, said: dict[str, object], more: str = "") -> Path:
         with tarfile.open(tmp_path / name, "w") as tar:
-            archive._add(tar, "manifest.json", json.dumps(said).encode())
-            archive._add(tar, "books.sqlite", books)
+            archive._add(tar, "manifest.json", io.BytesIO(json.dumps(said).encode()))
+            archive._add(tar, "books.sqlite", io.BytesIO(books))
             if more:
-                archive._add(tar, more, b"x")
+                archive._add(tar, more, io.BytesIO(b"x"))
         return tmp_path / name
 
     wrong = [

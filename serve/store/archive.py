@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy as sa
 
@@ -23,6 +24,8 @@ from serve.store.tables import metadata
 
 _FORMAT = 1
 _BATCH = 500
+# A film of gigabytes goes over the disk on its way into the tar.
+_IN_MEMORY_BYTES = 16 * 1024**2
 _MANIFEST, _BOOKS = "manifest.json", "books.sqlite"
 # What says who works just now, and nothing about the city.
 _LEFT_OUT = frozenset({"workers"})
@@ -48,12 +51,15 @@ def back_up(database: Database, blobs: Blobs, target: Path, *, originals: bool =
         }
         part = target.with_name(f"{target.name}.part")
         with tarfile.open(part, "w") as tar:
-            _add(tar, _MANIFEST, json.dumps(manifest, indent=1).encode())
+            _add(tar, _MANIFEST, io.BytesIO(json.dumps(manifest, indent=1).encode()))
             tar.add(Path(folder) / _BOOKS, _BOOKS)
             files = 0
             for area in areas:
-                for name, data in blobs.everything(area):
-                    _add(tar, f"files/{name}", data)
+                for name, pieces in blobs.everything(area):
+                    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=folder) as held:
+                        for piece in pieces:
+                            held.write(piece)
+                        _add(tar, f"files/{name}", held)
                     files += 1
         part.replace(target)
     return {**manifest, "files": files}
@@ -68,7 +74,7 @@ def restore(database: Database, blobs: Blobs, source: Path) -> dict[str, Any]:
     try:
         with tarfile.open(source) as tar, tempfile.TemporaryDirectory(dir=source.parent) as folder:
             members = iter(tar)
-            manifest = json.loads(_bytes(tar, next(members), _MANIFEST))
+            manifest = json.loads(_file(tar, next(members), _MANIFEST).read())
             with database.reading("") as desk:
                 here = _revision(desk.connection)
             if manifest.get("format") != _FORMAT or manifest.get("revision") != here:
@@ -76,11 +82,12 @@ def restore(database: Database, blobs: Blobs, source: Path) -> dict[str, Any]:
                     f"{source} was made by another version ({manifest.get('revision')}, here {here})", remedy=remedy
                 )
             copy = Path(folder) / _BOOKS
-            copy.write_bytes(_bytes(tar, next(members), _BOOKS))
+            with copy.open("wb") as books:
+                shutil.copyfileobj(_file(tar, next(members), _BOOKS), books)
             # The files go first: a row promises its files.
             _refuse_unless_empty(database)
             for member in members:
-                _put_file(blobs, member.name, _bytes(tar, member, member.name))
+                _put_file(blobs, member.name, _file(tar, member, member.name))
             _fill(database, Database(f"sqlite:///{copy}"))
     except (tarfile.TarError, StopIteration, json.JSONDecodeError, KeyError) as error:
         raise InvalidInputError(
@@ -134,24 +141,25 @@ def _revision(connection: sa.Connection) -> str:
     return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, file: IO[bytes]) -> None:
     about = tarfile.TarInfo(name)
-    about.size = len(data)
+    about.size = file.seek(0, io.SEEK_END)
     about.mode = 0o600
-    tar.addfile(about, io.BytesIO(data))
+    file.seek(0)
+    tar.addfile(about, file)
 
 
-def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
+def _file(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> IO[bytes]:
     file = tar.extractfile(member) if member.isfile() and member.name == name else None
     if file is None:
         raise KeyError(name)
-    return file.read()
+    return file
 
 
-def _put_file(blobs: Blobs, name: str, data: bytes) -> None:
+def _put_file(blobs: Blobs, name: str, file: IO[bytes]) -> None:
     """`files/<area>/<patrol>/<sha256>`, and nothing else."""
     head, area, patrol_id, sha256 = [*name.split("/"), "", "", ""][:4]
     plain = all(part.isalnum() for part in (patrol_id, sha256))
     if head != "files" or area not in (EVIDENCE, ORIGINALS) or not plain or name.count("/") != 3:
         raise KeyError(name)
-    blobs.put_back(area, patrol_id, sha256, data)
+    blobs.put_back(area, patrol_id, sha256, file)

@@ -11,6 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -26,6 +27,7 @@ EVIDENCE = "evidence"
 # An object store takes a conditional put in one piece, held in memory; what is larger goes in parts.
 _ONE_PIECE_BYTES = 64 * 1024**2
 _PART_BYTES = 16 * 1024**2
+_COPIED_BYTES = 1024**2
 
 
 class Blobs:
@@ -150,18 +152,19 @@ class Blobs:
         else:
             here.rename(target)
 
-    def everything(self, area: str) -> Iterator[tuple[str, bytes]]:
-        """All files of an area as they lie there, sealed ones sealed: (area/patrol/hash, bytes), one at a time."""
+    def everything(self, area: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """All files of an area as they lie there, sealed ones sealed: (area/patrol/hash, their bytes in pieces)."""
         for listed in obstore.list(self._store, prefix=area):
             for one in sorted(listed, key=lambda entry: entry["path"]):
                 with contextlib.suppress(MissingError, FileNotFoundError):  # deleted on schedule meanwhile
-                    yield one["path"], bytes(obstore.get(self._store, one["path"]).bytes())
+                    yield one["path"], map(bytes, obstore.get(self._store, one["path"]))
 
-    def put_back(self, area: str, patrol_id: str, sha256: str, data: bytes) -> None:
+    def put_back(self, area: str, patrol_id: str, sha256: str, source: IO[bytes]) -> None:
         """Store what `everything` gave, as it was."""
         name = secrets.token_hex(16)
         with self.spool.create(name) as part:
-            part.write(data)
+            while chunk := source.read(_COPIED_BYTES):
+                part.write(chunk)
             part.sync()
         with storing():
             self._place(self.spool.path(name), _key(area, patrol_id, sha256))
