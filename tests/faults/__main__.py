@@ -123,7 +123,7 @@ class Trial:
         """The plain bytes of a file that has arrived."""
         from serve.store.blobs import ORIGINALS
 
-        target = self.folder.with_suffix(".laid-out")  # not where faults are
+        target = self.folder.with_name(f"laid-out-{self.folder.name}")  # out of reach of the faults
         self.client.app.state.context.blobs.lay_out(ORIGINALS, patrol, sha256, target)  # type: ignore[attr-defined]
         found = target.read_bytes()
         target.unlink()
