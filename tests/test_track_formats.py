@@ -142,9 +142,12 @@ def test_a_date_that_no_receiver_says_is_none(date: str, tmp_path: Path) -> None
     assert read_track(path).start == START
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_a_moment_at_the_end_of_the_calendar_costs_its_fix(moment: str, tmp_path: Path) -> None:
-    """No other zone has that moment: its fix is dropped, in CSV and GPX, the track stays."""
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-22T08:00:00+50:09"]
+)
+def test_a_moment_that_no_zone_has_costs_its_fix(moment: str, tmp_path: Path) -> None:
+    """At the ends of the calendar, or with a zone that is days off: its fix is dropped, in CSV and GPX, the track
+    stays."""
     times = ["2026-11-20T08:00:00Z", "2026-11-20T08:00:09Z", "2026-11-20T08:00:12Z", moment]
     rows = "".join(f"{time},31.5,120.{index}\n" for index, time in enumerate(times, start=3000))
     (tmp_path / "a.csv").write_text(f"time_utc,latitude_deg,longitude_deg\n{rows}")

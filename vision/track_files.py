@@ -138,10 +138,11 @@ def _instant(text: str) -> datetime | None:
 
 
 def _utc(moment: datetime) -> datetime:
-    """In UTC; a moment at an end of the calendar, which no other zone has, stays as it is: it is no time of a drive."""
+    """In UTC. A moment at an end of the calendar, which no other zone has, or one whose zone is days off, stays as it
+    is: it is no time of a drive."""
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:
+    except (OverflowError, ValueError):
         return moment.replace(tzinfo=UTC)
 
 
