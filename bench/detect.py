@@ -39,14 +39,14 @@ def entropy_s(files: list[Path]) -> float:
     return min(passes)
 
 
-def convolution_ops(input_wh: tuple[int, int]) -> float:
-    """Multiplications and additions of the shipped network's convolutions for one picture."""
+def convolution_ops(input_wh: tuple[int, int], folder: str | None = None) -> float:
+    """Multiplications and additions of a model's (the shipped one's) convolutions for one picture."""
     import openvino as ov
 
     from vision.model import load_model
     from vision.shipped import model_folder
 
-    model = load_model(model_folder())
+    model = load_model(model_folder(folder))
     network = ov.Core().read_model(model.xml, model.bin)
     network.reshape([1, 3, input_wh[1], input_wh[0]])
     total = 0.0
@@ -80,9 +80,9 @@ def best_convolution_ops_per_s() -> float:
     return 2.0 * 256 * 80 * 80 * 256 * 9 / min(took)
 
 
-def floor(files: list[Path], input_wh: tuple[int, int]) -> dict[str, float]:
+def floor(files: list[Path], input_wh: tuple[int, int], model: str | None = None) -> dict[str, float]:
     """The least CPU milliseconds that a picture can cost on this machine."""
-    entropy, ops, speed = entropy_s(files), convolution_ops(input_wh), best_convolution_ops_per_s()
+    entropy, ops, speed = entropy_s(files), convolution_ops(input_wh, model), best_convolution_ops_per_s()
     return {
         "entropy_ms": round(1e3 * entropy, 2),
         "convolution_gops": round(ops / 1e9, 2),
@@ -130,6 +130,7 @@ def accuracies(sides: dict[str, Side], labelled: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="model folder of ours; the shipped one without it")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--python", default=sys.executable, help="an interpreter with the [train] extra, for the peers")
     parser.add_argument("--int8-data", type=Path, help="data set file for the peer's INT8 export")
@@ -144,7 +145,8 @@ def main() -> None:
         work = args.work or Path(scratch)
         files = draw_pictures(work / "12mp", args.pictures)
         wide = (args.input, -(-args.input * 3 // 4 // 32) * 32)
-        sides = {"ours": Side("ours", sys.executable, {"input_wh": wide})}
+        mine = {"input_wh": wide, "model": args.model}
+        sides = {"ours": Side("ours", sys.executable, mine)}
         if args.weights:
             settings = {"weights": str(args.weights), "size": args.input}
             sides["predict"] = Side("ultralytics", args.python, settings)
@@ -167,10 +169,10 @@ def main() -> None:
         }
         for peer in list(sides)[1:]:
             result[f"times_faster_than_{peer}"] = {key: ratio(taken, peer, key) for key in ("wall", "cpu")}
-        result["floor"] = floor(files, wide)
+        result["floor"] = floor(files, wide, args.model)
         result["floor"]["share"] = round(result["floor"]["floor_ms"] / 1e3 / middle(taken["ours"], "cpu", count), 3)
         if args.labelled:
-            square = Side("ours", sys.executable, {"input_wh": (args.input, args.input)})
+            square = Side("ours", sys.executable, mine | {"input_wh": (args.input, args.input)})
             result["accuracy"] = accuracies({**sides, "ours": square}, args.labelled)
             square.close()
         for side in sides.values():

@@ -60,7 +60,7 @@ def watched(command: list[str], every_s: float = 0.02) -> dict[str, Any]:
 
 def sides_of(args: argparse.Namespace, size: int = 640) -> dict[str, Side]:
     """Ours, and stock ultralytics when there are weights."""
-    sides = {"ours": Side("ours", sys.executable, {"input_wh": args.input_wh})}
+    sides = {"ours": Side("ours", sys.executable, {"input_wh": args.input_wh, "model": args.model})}
     if args.weights:
         sides["predict"] = Side("ultralytics", args.python, {"weights": str(args.weights), "size": size})
     return sides
@@ -90,7 +90,8 @@ def video(args: argparse.Namespace) -> dict[str, Any]:
 def start(args: argparse.Namespace) -> dict[str, Any]:
     picture = str(draw_pictures(args.work / "12mp", 1)[0])
     out = str(args.work / "one.json")
-    mine = [sys.executable, "-m", "jiejing", "detect", picture, "--input", "640x480", "-o", out]
+    wanted = ["--model", args.model] if args.model else []
+    mine = [sys.executable, "-m", "jiejing", "detect", picture, "--input", "640x480", "-o", out, *wanted]
     commands = {"ours": mine}
     if args.weights:
         commands["predict"] = [args.python, "-c", PREDICT, str(args.weights), picture]
@@ -104,7 +105,7 @@ def start(args: argparse.Namespace) -> dict[str, Any]:
 
 def patrol(args: argparse.Namespace) -> dict[str, Any]:
     pictures, track, camera = draw_patrol(args.work / "patrol")
-    side = Side("ours", sys.executable, {"input_wh": args.input_wh})
+    side = Side("ours", sys.executable, {"model": args.model})  # at the model's own input size: 12 MP of 4:3
     fields = {"path": str(pictures), "track": str(track), "camera": str(camera)}
     side.do("folder", path=str(pictures))
     taken: dict[str, list[dict[str, Any]]] = {"detect": [], "patrol": []}
@@ -129,6 +130,7 @@ def scale(args: argparse.Namespace) -> dict[str, Any]:
                 (folder / f"{i:05d}.jpg").symlink_to(frames[i % len(frames)].resolve())
         out = str(args.work / "many.json")
         command = [sys.executable, "-m", "jiejing", "detect", str(folder), "--input", "640x480", "-o", out]
+        command += ["--model", args.model] if args.model else []
         seen = watched(command, 0.1)
         late = [mb for second, mb in seen["course"] if second > seen["wall"] / 2]
         steps.append({"pictures": count, "seconds": round(seen["wall"], 2), "peak_mb": round(seen["memory"])})
@@ -140,6 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = {"latency": latency, "video": video, "start": start, "patrol": patrol, "scale": scale}
     parser.add_argument("what", choices=kinds)
+    parser.add_argument("--model", help="model folder of ours; the shipped one without it")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--python", default=sys.executable, help="an interpreter with the [train] extra, for the peer")
     parser.add_argument("--rounds", type=int, default=5)
