@@ -175,3 +175,12 @@ def test_a_smaller_copy_is_the_mean_of_what_it_covers_whatever_the_factor() -> N
     assert resize(noise, (80, 60)).std() < 0.25 * noise.std()  # averaged, not sampled
     assert resize(noise, (800, 600)) is noise
     assert resize(noise, (1000, 750)).shape == (750, 1000, 3)
+
+
+def test_scans_are_counted_wherever_they_begin() -> None:
+    rng = np.random.default_rng(1)
+    for length in (3, 4, 5, 100, 101):
+        for _ in range(20):
+            data = rng.choice(np.array([0xFF, 0xDA, 0], np.uint8), length).tobytes()
+            for start in (0, 1, 2):
+                assert media._scans(data, start) == data.count(b"\xff\xda", start)
