@@ -276,6 +276,40 @@ def scrawl(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> 
     )
 
 
+def guard_rail(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> None:
+    """A steel rail along the road on its posts, with the reflectors that are screwed to it."""
+    side = 1.0 if at[0] >= 0 else -1.0
+    x, near = side * max(abs(at[0]), 1.2), max(at[1] * 0.6, 2.0)
+    low, high, steel = rng.uniform(0.35, 0.5), rng.uniform(0.68, 0.85), rng.uniform(110, 200)
+    along = np.linspace(near, near + rng.uniform(6, 25), 14)
+
+    def line(height_m: float) -> FloatImage:
+        points = [view.pixel(x, z) for z in along]
+        return f32([(u, v - height_m * view.metre(z)) for (u, v), z in zip(points, along, strict=True)])
+
+    step = rng.uniform(2, 4)
+    for z in np.arange(near, along[-1], step):
+        u, v = view.pixel(x, float(z))
+        width, top = 0.06 * view.metre(float(z)), v - (high + 0.05) * view.metre(float(z))
+        shape = f32([(u - width, v), (u + width, v), (u + width, top), (u - width, top)])
+        blend(bgr, _blob(view, shape, 0.3), [steel * 0.5] * 3)
+    for share, tone in ((0.0, 0.75), (0.25, 1.1), (0.5, 0.6), (0.75, 1.15)):  # the wave of the beam, from below
+        edges = (low + share * (high - low), low + (share + 0.25) * (high - low))
+        band = np.concatenate([line(edges[0]), line(edges[1])[::-1]])
+        blend(bgr, _blob(view, band, 0.4), np.clip([steel * tone] * 3, 0, 245))
+    colour = f32([(40, 170, 235), (225, 230, 232), (50, 50, 200)][int(rng.choice(3, p=[0.6, 0.25, 0.15]))])
+    middle, reach = (low + high) / 2, rng.uniform(0.04, 0.09)
+    for z in np.arange(near, along[-1], step * float(rng.choice([1, 2]))):
+        u, v = view.pixel(x, float(z))
+        m = view.metre(float(z))
+        cv, skew = v - middle * m, rng.uniform(0.3, 1.0)
+        plate = f32([(u - reach * m * skew, cv - reach * m), (u + reach * m, cv - 0.5 * reach * m)])
+        plate = np.concatenate(
+            [plate, f32([(u + reach * m, cv + 0.5 * reach * m), (u - reach * m * skew, cv + reach * m)])]
+        )
+        blend(bgr, _blob(view, plate, 0.2), np.clip(colour * rng.uniform(0.6, 1.1), 0, 250))
+
+
 CLUTTER: dict[Callable[[np.random.Generator, View, FloatImage, Point], None], float] = {
     stain: 2.5,
     patch: 0.7,
@@ -287,7 +321,8 @@ CLUTTER: dict[Callable[[np.random.Generator, View, FloatImage, Point], None], fl
     shadow: 0.8,
     post: 0.5,
     studs: 1.4,
-    scrawl: 0.25,
+    scrawl: 0.5,
+    guard_rail: 0.25,
 }
 
 

@@ -17,6 +17,7 @@ from vision import boxes
 from vision.detections import Detections
 from vision.media import Picture, Rgb, decode, picture_header, read_bytes
 from vision.model import Device, Model, check_input, load_model
+from vision.plausible import on_the_ground
 from vision.resize import resize
 from vision.runtime import CpuRuntime, GpuRuntime, Runtime
 from vision.shipped import model_folder
@@ -175,7 +176,7 @@ class Detector:
         has_area = (placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])
         keep = np.flatnonzero((scores >= least[class_ids]) & has_area)
         keep = keep[np.argsort(-scores[keep], kind="stable")]
-        return Detections(
+        found = Detections(
             np.asarray(placed[keep], dtype=np.float64),
             np.asarray(scores[keep], dtype=np.float64),
             class_ids[keep],
@@ -183,6 +184,7 @@ class Detector:
             self.model.id,
             self.model.classes,
         )
+        return found.where(on_the_ground(found))
 
     def detect_bytes(self, data: bytes, *, name: str = "picture", min_score: float | None = None) -> Detections:
         """Find things in an encoded picture. Raises MediaError when it cannot be decoded."""
