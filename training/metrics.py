@@ -182,8 +182,8 @@ def best_threshold(scenes: Sequence[Scene], default: float, least_boxes: int = 2
     points = operating_points(scenes)
     if sum(len(scene.true) for scene in scenes) < least_boxes or not points:
         return default
-    # F1 is flat at its top. Of the scores within a point of the best a low one is taken, because an operator dismisses a
-    # false alarm with a click, but nobody sees a miss; not the lowest, which would rest on a single box.
+    # F1 is flat at its top. Of the scores within a point of the best a low one is taken, because an operator dismisses
+    # a false alarm with a click, but nobody sees a miss; not the lowest, which would rest on a single box.
     top = max(point.f1 for point in points)
     good = [point.threshold for point in points if point.f1 >= top - 0.01]
     return float(np.clip(np.floor(100 * np.quantile(good, 0.2)) / 100, 0.2, 0.6))
