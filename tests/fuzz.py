@@ -5,6 +5,7 @@ A target fails when anything but one of our own errors comes out, when an input 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import resource
 import sys
@@ -181,6 +182,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in TARGETS:
         raise SystemExit(f"one of {', '.join(TARGETS)}")
+    if name == "gpmf" and importlib.util.find_spec("mapillary_tools") is None:
+        sys.stderr.write("gpmf is left out: the extra `telemetry` is not installed\n")
+        return
     corpus = _FOLDER / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(SEEDS[name]):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["gpx", "nmea", "csv", "exif", "image", "mp4", "tus", "camera", "query"])
+@pytest.mark.parametrize("target", ["gpx", "nmea", "csv", "exif", "image", "mp4", "tus", "camera", "query", "geojson"])
 def test_no_input_gets_through(target: str) -> None:
     """A few hundred inputs, always the same ones: nothing but our own errors, no hang, no runaway memory."""
     command = [sys.executable, "-m", "tests.fuzz", target, "-runs=300", "-seed=1"]
