@@ -9,7 +9,7 @@ import numpy as np
 from vision.association import Spots
 from vision.boxes import area
 from vision.camera import Camera
-from vision.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows, linearise
+from vision.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows
 from vision.geo import FloatArray
 from vision.observations import BoolArray, IntArray, Observations
 from vision.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of, solve_each
@@ -21,20 +21,19 @@ _STEP_MPS = 1.0
 FARTHEST_JOIN_M, SPLINTER = 3.0, 2
 # Of two boxes in one frame, one shows a part of what the other shows when this much of it lies within.
 WITHIN = 0.7
-# Edges this many sigmas off on average are another thing's; a stray is looked for at things this near to the lens.
-STRAY, STRAY_RANGE_M = 5.0, 60.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """t followed things. `label` (n,): the thing of each box, −1 for none; `rows`: the boxes to solve with; `names`:
-    the class with the most score; `group`, `boxes` (t,): its kindred group, and how many boxes it has; `place` (t, 2)
-    and `path_yaw` (t,): rough place and the vehicle's direction when nearest, radians anticlockwise from east; `drift`
-    (t, 4): place and velocity if it moves evenly."""
+    the class with the most score, `class_of` (t,) its index; `group`, `boxes` (t,): its kindred group, and how many
+    boxes it has; `place` (t, 2) and `path_yaw` (t,): rough place and the vehicle's direction when nearest, radians
+    anticlockwise from east; `drift` (t, 4): place and velocity if it moves evenly."""
 
     label: IntArray
     rows: BoxRows
     names: list[str]
+    class_of: IntArray
     group: IntArray
     boxes: IntArray
     place: FloatArray
@@ -73,7 +72,8 @@ def gather(seen: Observations, spots: Spots, label: IntArray, shake_px: float, c
         label,
         rows,
         [seen.class_names[i] for i in votes.argmax(axis=1)],
-        seen.group[nearest],
+        votes.argmax(axis=1),
+        seen.groups[votes.argmax(axis=1)] if count else seen.group[nearest],
         np.bincount(thing, minlength=count),
         np.linalg.solve(still, toward[..., None])[..., 0],
         np.pi / 2 - seen.heading[seen.frame[nearest]],
@@ -88,7 +88,7 @@ def _thinned(seen: Observations, spots: Spots, used: IntArray, thing: IntArray) 
             thing,
             np.floor(np.log(spots.range_m[used]) / ASPECT_RANGE).astype(np.int64),
             np.floor(np.arctan2(spots.toward[used, 0], spots.toward[used, 1]) / ASPECT_BEARING).astype(np.int64),
-            np.floor(seen.time_s[seen.frame[used]] / ASPECT_S).astype(np.int64),
+            np.floor((seen.time_s[seen.frame[used]] - seen.time_s[0]) / ASPECT_S).astype(np.int64),
         ],
         axis=1,
     )
@@ -189,10 +189,8 @@ def merged(
     count = len(things)
     if count < 2:
         return compact(label)
-    frames_of: list[set[int]] = [set() for _ in range(count)]
     row_of: list[dict[int, int]] = [{} for _ in range(count)]
     for row in np.flatnonzero(label >= 0):
-        frames_of[label[row]].add(int(seen.frame[row]))
         row_of[label[row]][int(seen.frame[row])] = int(row)
     away = things[:, None, :2] - things[None, :, :2]
     distance = np.linalg.norm(away, axis=2)
@@ -214,11 +212,7 @@ def merged(
         if gap[p] > 9.0:
             break
         a, b = parent[i[p]], parent[j[p]]
-        if a == b or any(
-            _side_by_side(seen, row_of[x], row_of[y], frames_of[x] & frames_of[y])
-            for x in members[a]
-            for y in members[b]
-        ):
+        if a == b or any(side_by_side(seen, row_of[x], row_of[y]) for x in members[a] for y in members[b]):
             continue
         a, b = min(a, b), max(a, b)
         for k in members[b]:
@@ -228,68 +222,20 @@ def merged(
     return compact(joined)
 
 
-def resorted(
-    seen: Observations,
-    label: IntArray,
-    solved: IntArray,
-    things: FloatArray,
-    frames: FrameStates,
-    camera: Camera,
-) -> IntArray:
-    """Labels in which a box that its standing thing can't show goes to one of its kind that can, or to none.
-
-    `solved` (s,): the labels that `things` (s, 9) belong to. Following takes a neighbour's box now and then, in rows of
-    equal things and where frames are far apart.
-    """
-    index = np.full(int(label.max()) + 2, -1)
-    index[solved] = np.arange(len(solved))
-    mine = np.flatnonzero(index[label] >= 0)
-    if not len(mine):
-        return label
-    off = _misfits(seen, mine, index[label[mine]], things, frames, camera)
-    strays = mine[off > STRAY]
-    label = label.copy()
-    label[strays] = -1
-    group = np.zeros(len(solved), dtype=np.int64)
-    group[index[label[mine[off <= STRAY]]]] = seen.group[mine[off <= STRAY]]
-    # Every stray against every thing of its kind that is not already seen in that frame.
-    far = np.linalg.norm(things[None, :, :2] - seen.lens_m[seen.frame[strays]][:, None], axis=2)
-    taken = np.zeros((len(frames.heading), len(solved)), dtype=bool)
-    held = np.flatnonzero((label >= 0) & (index[label] >= 0))
-    taken[seen.frame[held], index[label[held]]] = True
-    fits = (seen.group[strays][:, None] == group) & (far < STRAY_RANGE_M) & ~taken[seen.frame[strays]]
-    which, thing = np.nonzero(fits)
-    if len(which):
-        cost = _misfits(seen, strays[which], thing, things, frames, camera)
-        for p in np.lexsort((thing, which, cost)):
-            row, frame = strays[which[p]], seen.frame[strays[which[p]]]
-            if cost[p] < STRAY / 2 and label[row] < 0 and not taken[frame, thing[p]]:
-                label[row], taken[frame, thing[p]] = solved[thing[p]], True
-    return label
-
-
-def _misfits(
-    seen: Observations, rows: IntArray, thing: IntArray, things: FloatArray, frames: FrameStates, camera: Camera
-) -> FloatArray:
-    """How many sigmas (n,) the edges of boxes are off from what standing things would show: the mean of four."""
-    boxes = box_rows(seen, rows, thing, np.ones(len(rows), dtype=np.int64), 0.0, camera)
-    still = things.copy()
-    still[:, V_EAST:] = 0.0
-    off, _, _ = linearise(boxes, still, frames, camera)
-    return np.asarray(np.minimum(np.abs(off), 20.0).mean(axis=1))
-
-
 def compact(label: IntArray) -> IntArray:
     """The same labels numbered 0 … t − 1 in their order, −1 kept."""
     kept = np.unique(label[label >= 0])
     return np.where(label >= 0, np.searchsorted(kept, label), -1)
 
 
-def _side_by_side(seen: Observations, a: dict[int, int], b: dict[int, int], common: set[int]) -> bool:
-    """Whether frames show both as two things: boxes that neither cover one another nor lie one within the other."""
-    if not common:
+def side_by_side(seen: Observations, a: dict[int, int], b: dict[int, int]) -> bool:
+    """Whether frames show both as two things: boxes that neither cover one another nor lie one within the other.
+
+    `a`, `b`: the row of each frame's box.
+    """
+    frames = sorted(a.keys() & b.keys())
+    if not frames:
         return False
-    frames = sorted(common)
     first, second = seen.box[[a[f] for f in frames]], seen.box[[b[f] for f in frames]]
     low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
     shared = np.maximum(high - low, 0.0).prod(axis=1)

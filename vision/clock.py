@@ -22,7 +22,7 @@ from vision.camera import Camera
 from vision.detections import Detections
 from vision.geo import FloatArray, unwrap_deg
 from vision.observations import IntArray, Observations, observe
-from vision.standing_things import likelihood, standing_things
+from vision.standing_things import Explanation, standing_things
 from vision.track import Poses, Track
 
 REACH_S, COARSE_S = 10.0, 0.25
@@ -69,11 +69,10 @@ def agreed(
     track: Track,
     camera: Camera,
     doubt_s: float,
-    most_frames: int = _MOST_FRAMES,
 ) -> ClockOffset:
     """What to do about the clocks: nothing where they agree, the offset where the drive tells that they don't, and
     `doubt_s` of error where it tells nothing."""
-    found = clock_offset(times_s, detections, track, camera, most_frames)
+    found = clock_offset(times_s, detections, track, camera)
     if not found.observed:
         note = (
             "The offset between the clocks of camera and track can't be observed in this drive (no turns, no stops, or"
@@ -176,20 +175,30 @@ class _Drive:
         there."""
         frames = self._busy(offset_s)
         seen, poses = self.seen(offset_s, frames)
-        things = standing_things(seen, self.track, poses, self.camera)
+        things = standing_things(seen, self.track, poses, self.camera, with_covariance=False)
         if things.joint is None:
             return None
-        heights = np.array([self._height(offset_s + float(step), frames, things.label) for step in steps_s])
+        explanation = Explanation(seen, self.track, poses, self.camera, things)
+        heights = self._heights(explanation, offset_s + steps_s, frames)
         if (heights > heights.max() - _TRUSTED).sum() < _FEWEST_POINTS:
             # A peak between the steps, as tracks of inertial systems have: look closer.
             offset_s, steps_s = offset_s + float(steps_s[heights.argmax()]), _NEAR_STEPS_S / _CLOSER
-            heights = np.array([self._height(offset_s + float(step), frames, things.label) for step in steps_s])
+            heights = self._heights(explanation, offset_s + steps_s, frames)
         at, sigma = _summit(steps_s, heights)
         return offset_s + float(np.clip(at, steps_s[0], steps_s[-1])), sigma
 
-    def _height(self, offset_s: float, frames: IntArray, label: IntArray) -> float:
-        seen, poses = self.seen(offset_s, frames)
-        return likelihood(seen, self.track, poses, self.camera, label)
+    def _heights(self, explanation: Explanation, offsets_s: FloatArray, frames: IntArray) -> FloatArray:
+        """Log likelihoods at rising offsets, from the middle outwards: each starts from its neighbour's solution."""
+        heights = np.empty(len(offsets_s))
+        middle = len(offsets_s) // 2
+        start = explanation.last
+        for way in (range(middle, len(offsets_s)), range(middle - 1, -1, -1)):
+            explanation.last = start
+            for i in way:
+                heights[i] = explanation.likelihood(*self.seen(float(offsets_s[i]), frames))
+                if i == middle:
+                    start = explanation.last
+        return heights
 
     def _busy(self, offset_s: float) -> IntArray:
         """At most `most_frames` frames, in whole stretches, about which the motion changes most."""

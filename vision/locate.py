@@ -136,6 +136,7 @@ def _sightings(
                 last_seen_s=float(times.max()),
                 size_m=(float(np.exp(max(thing[LENGTH], thing[WIDTH]))), float(np.exp(thing[HEIGHT]))),
                 evidence=evidence,
+                seen_in=frozenset(ordered[k].frame for k in seen.frame[rows]),
             )
         )
     return tuple(sightings), len(wanted) - len(placed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,13 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 LEFT, TOP, RIGHT, BOTTOM = range(4)
-# A detector's edge stops a little before or behind the picture's edge when the thing is cut there.
-CUT_SHARE = 0.008
+# A detector's edge stops a little before the picture's edge when the thing is cut there: by this share of the picture,
+# and by this share of the box's side.
+CUT_SHARE, CUT_SIDE_SHARE = 0.008, 0.06
 HEAP = 5
+# An edge is a nearer box's doing when the two meet to so many pixels of a 1,000-pixel-wide picture and this share of
+# both boxes' sides.
+TOUCH_PX, TOUCH_SHARE = 3.0, 0.04
 # A box below this share of the picture's side, 4 pixels in 1,000, is as much error as thing.
 SMALLEST = 0.004
 # Classes that a detector takes for one another; a class of no group is kindred only to itself.
@@ -31,6 +35,10 @@ KINDRED = (
     frozenset({"vehicle", "car", "van", "truck", "bus", "tram", "misc"}),
     frozenset({"person", "pedestrian", "person_sitting", "cyclist"}),
 )
+# What it costs to take one thing for two classes, in units of a squared sigma: of one group, and of the two groups of
+# what stands on the ground in heaps and stacks, which a detector mixes up as well.
+KIN_COST, MISTAKEN_COST = 2.0, 4.0
+_MISTAKEN = (0, 1)
 # How well a lone box tells range: the tilt of the road, and how much things of one class differ in height.
 TILT_SIGMA = np.radians(0.7)
 SIZE_SIGMA = 0.3
@@ -42,8 +50,9 @@ class Observations:
 
     `frame` (n,): index of the frame; `detection` (n,): index within the frame; `box` (n, 4): x_min, y_min, x_max,
     y_max in the camera's pixels; `score` (n,); `name` (n,): index into `class_names`; `cut`, `hidden` (n, 4): edges
-    (left, top, right, bottom) at the picture's edge, or behind a nearer box; `group` (n,): kindred classes share one.
-    `time_s` (k,), `lens_m` (k, 2): where the lens was, `heading` (k,): radians clockwise from north.
+    (left, top, right, bottom) that the picture's edge or a nearer box made, or that lie behind a nearer box; `group`
+    (n,): kindred classes share one, `groups` the same by class. `time_s` (k,), `lens_m` (k, 2): where the lens was,
+    `heading` (k,): radians clockwise from north.
     """
 
     frame: IntArray
@@ -55,12 +64,28 @@ class Observations:
     hidden: BoolArray
     group: IntArray
     class_names: tuple[str, ...]
+    groups: IntArray
     time_s: FloatArray
     lens_m: FloatArray
     heading: FloatArray
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def backwards(self) -> tuple[Observations, IntArray]:
+        """The same boxes as a vehicle that goes back the way it came would see them, and their order (n,) in this."""
+        frame = len(self.time_s) - 1 - self.frame
+        order = np.argsort(frame, kind="stable")
+        by_box = ("detection", "box", "score", "name", "cut", "hidden", "group")
+        by_frame = ("lens_m", "heading")
+        turned = replace(
+            self,
+            frame=frame[order],
+            time_s=-self.time_s[::-1],
+            **{name: getattr(self, name)[order] for name in by_box},
+            **{name: getattr(self, name)[::-1] for name in by_frame},
+        )
+        return turned, order
 
 
 def kindred_group(name: str, others: dict[str, int]) -> int:
@@ -69,6 +94,16 @@ def kindred_group(name: str, others: dict[str, int]) -> int:
         if name in members:
             return number
     return others.setdefault(name, len(KINDRED) + len(others))
+
+
+def unlike(seen: Observations, names: IntArray, others: IntArray) -> FloatArray:
+    """What speaks against the classes `names` and `others` (indexes into `class_names`, of shapes that go together)
+    being one thing's: 0 for the same, infinite where they can't be."""
+    mistaken = np.isin(seen.groups, _MISTAKEN)
+    kin = seen.groups[:, None] == seen.groups
+    table = np.where(kin, KIN_COST, np.where(mistaken[:, None] & mistaken, MISTAKEN_COST, np.inf))
+    np.fill_diagonal(table, 0.0)
+    return np.asarray(table[names, others])
 
 
 def observe(times_s: FloatArray, detections: Sequence[Detections], poses: Poses, camera: Camera) -> Observations:
@@ -80,12 +115,15 @@ def observe(times_s: FloatArray, detections: Sequence[Detections], poses: Poses,
     index = {name: i for i, name in enumerate(names)}
     others: dict[str, int] = {}
     group_of = np.array([kindred_group(name, others) for name in names], dtype=np.int64)
-    boxes, hidden = [np.zeros((0, 4))], [np.zeros((0, 4), dtype=bool)]
+    boxes = [np.zeros((0, 4))]
+    hidden, covered = [np.zeros((0, 4), dtype=bool)], [np.zeros((0, 4), dtype=bool)]
+    slack = TOUCH_PX * camera.size_wh[0] / 1000
     for found in detections:
         scale = np.tile(np.array(camera.size_wh) / np.array(found.size_wh), 2)
         box = (found.boxes_xyxy + 0.5) * scale - 0.5 if (scale != 1).any() else found.boxes_xyxy
         boxes.append(box)
         hidden.append(_hidden(box))
+        covered.append(_covered(box, slack))
     box = np.concatenate(boxes)
     counts = [len(found) for found in detections]
     name = np.array([index[n] for found in detections for n in found.names()], dtype=np.int64)
@@ -97,10 +135,11 @@ def observe(times_s: FloatArray, detections: Sequence[Detections], poses: Poses,
         box=box[keep],
         score=np.concatenate([np.zeros(0), *[found.scores for found in detections]])[keep],
         name=name[keep],
-        cut=_cut(box, camera.size_wh)[keep],
+        cut=(_cut(box, camera.size_wh) | np.concatenate(covered))[keep],
         hidden=np.concatenate(hidden)[keep],
         group=(group_of[name] if len(names) else name)[keep],
         class_names=names,
+        groups=group_of,
         time_s=times_s,
         lens_m=lens_places(poses, camera),
         heading=np.radians(poses.heading_deg),
@@ -127,7 +166,8 @@ def _cut(box: FloatArray, size_wh: tuple[int, int]) -> BoolArray:
         heap = int((inward <= first + slack).sum())
         beyond = int((inward <= first + 3 * slack).sum()) - heap
         limit = first if first > slack and heap >= HEAP and heap > 2 * beyond else 0.0
-        cut[:, edge] = inward <= limit + slack
+        side = box[:, edge % 2 + 2] - box[:, edge % 2]
+        cut[:, edge] = inward <= limit + slack + CUT_SIDE_SHARE * side
     return cut
 
 
@@ -153,6 +193,21 @@ def _hidden(box: FloatArray) -> BoolArray:
         & (middle_y[:, :, None] <= box[None, None, :, 3] + 1)
     )
     return np.asarray((inside & nearer[:, None, :]).any(axis=2))
+
+
+def _covered(box: FloatArray, slack: float) -> BoolArray:
+    """Which edges (n, 4) end where a nearer box begins, so that the thing may go on behind it."""
+    nearer = box[None, :, 3] > box[:, None, 3] + 1.0
+    covered = np.zeros(box.shape, dtype=bool)
+    side = box[:, 2:] - box[:, :2]
+    for edge in (LEFT, TOP, RIGHT, BOTTOM):
+        axis, other = edge % 2, 1 - edge % 2
+        middle = (box[:, other] + box[:, other + 2]) / 2
+        beside = (middle[:, None] > box[None, :, other]) & (middle[:, None] < box[None, :, other + 2])
+        gap = np.abs(box[:, None, edge] - box[None, :, axis if edge >= 2 else axis + 2])
+        near = gap < slack + TOUCH_SHARE * (side[:, None, axis] + side[None, :, axis])
+        covered[:, edge] = (near & beside & nearer).any(axis=1)
+    return covered
 
 
 def rough_ranges(seen: Observations, camera: Camera) -> tuple[FloatArray, FloatArray]:

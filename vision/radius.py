@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 from vision.cuboid import LENGTH, WIDTH, YAW
 from vision.geo import FloatArray
@@ -10,7 +11,7 @@ from vision.geo import FloatArray
 HELD = 0.9
 # Below this a radius says more about rounding than about the thing.
 LEAST_M = 0.1
-_DRAWS, _SEED = 500, 8311
+_DRAWS, _BASES = 500, (2, 3, 5, 7, 11)
 
 
 def error_radii(things: FloatArray, covariance: FloatArray) -> FloatArray:
@@ -18,7 +19,8 @@ def error_radii(things: FloatArray, covariance: FloatArray) -> FloatArray:
 
     The same draws of the errors for every thing; of each draw, the distance from the point to the rectangle.
     """
-    draws = np.random.default_rng(_SEED).standard_normal((_DRAWS, 5))
+    # Evenly spread ones (J. H. Halton, 1960): five hundred random ones had a quantile 4 % too low.
+    draws = ndtri(np.stack([_halton(base) for base in _BASES], axis=1))
     radii = np.empty(len(things))
     for i, (thing, spread) in enumerate(zip(things, covariance, strict=True)):
         values, vectors = np.linalg.eigh(spread)
@@ -32,3 +34,14 @@ def error_radii(things: FloatArray, covariance: FloatArray) -> FloatArray:
         )
         radii[i] = np.quantile(outside, HELD)
     return np.maximum(radii, LEAST_M)
+
+
+def _halton(base: int) -> FloatArray:
+    """The first numbers of the van der Corput sequence, between 0 and 1."""
+    index = np.arange(20, _DRAWS + 20)
+    values, share = np.zeros(_DRAWS), 1.0
+    while index.any():
+        share /= base
+        values += share * (index % base)
+        index = index // base
+    return values

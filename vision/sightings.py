@@ -24,8 +24,8 @@ class Sighting:
     circle about that point touches the footprint nine times of ten; `covariance_m2`: (east², east·north, north²) of
     the point, with the GNSS error that all frames share in it; `shared_sigma_m`: the part of it that all things of
     this pass share (one sigma per axis); `size_m`: estimated width and height, None when they can't be told;
-    `frames`: in how many frames it was seen; times in seconds since the patrol's start; `score` over all frames,
-    0 to 1.
+    `frames`: in how many frames it was seen, `seen_in`: the names of these; times in seconds since the patrol's start;
+    `score` over all frames, 0 to 1.
     """
 
     class_name: str
@@ -40,6 +40,7 @@ class Sighting:
     last_seen_s: float
     size_m: tuple[float, float] | None
     evidence: tuple[EvidenceBox, ...]  # best first, at most five
+    seen_in: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

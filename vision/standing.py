@@ -39,7 +39,8 @@ ROUND_YAW_SIGMA = np.radians(60.0)
 ELONGATED = 1.3
 BASE_SIGMA, RAISED_BASE_SIGMA = 0.1, 0.5
 MOVING_SIGMA_MPS = 6.0
-_FAR = 400.0
+# Before looking a thing may stand anywhere about its first rough place.
+PLACE_SIGMA_M = 400.0
 # How far one round may carry each unknown: metres, radians, logarithms, metres and radians per second.
 _STEP_LIMIT = np.array([8.0, 8.0, 0.4, 0.4, 0.4, 0.4, 0.5, 5.0, 5.0, 0.03, 0.06, 0.1, 0.1])
 
@@ -80,7 +81,7 @@ class Solved:
 def prior_of(names: list[str], places: FloatArray, yaw: FloatArray, still_mps: float) -> Prior:
     """Priors of things of the named classes at rough places (t, 2), with the long side along `yaw` (t,)."""
     sizes = [usual_size(name) for name in names]
-    mean, sigma = np.zeros((len(names), THING)), np.full((len(names), THING), _FAR)
+    mean, sigma = np.zeros((len(names), THING)), np.full((len(names), THING), PLACE_SIGMA_M)
     long = np.array([max(s.width, s.depth) for s in sizes])
     short = np.array([min(s.width, s.depth) for s in sizes])
     spread = np.array([s.spread for s in sizes])
@@ -153,7 +154,7 @@ def _normal(
             total[filled] = np.add.reduceat(values, bounds[filled], axis=0)
         return total
 
-    own_rows, own_frames = _apart(frames, rows, at[:, THING:])
+    own_rows, own_frames = apart(frames, rows, at[:, THING:])
     off, by_thing, by_frame = linearise(own_rows, at[:, :THING], own_frames, camera)
     cost, trust = robust(off)
     turn = by_frame[..., HEADING, None]
@@ -168,7 +169,7 @@ def _normal(
     return total, information, gradient + away * weight
 
 
-def _apart(frames: FrameStates, rows: BoxRows, own: FloatArray) -> tuple[BoxRows, FrameStates]:
+def apart(frames: FrameStates, rows: BoxRows, own: FloatArray) -> tuple[BoxRows, FrameStates]:
     """Rows and frames in which every row is a frame of its own, with its thing's own tilt and heading error."""
     mine = own[rows.thing]
     apart = replace(

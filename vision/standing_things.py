@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from vision.association import Spots, follow
 from vision.camera import Camera
-from vision.candidates import Candidates, Judged, compact, gather, judge, merged, resorted
+from vision.candidates import Candidates, Judged, compact, gather, judge, merged
 from vision.cuboid import V_EAST, FrameStates
 from vision.geo import FloatArray
 from vision.observations import BoolArray, IntArray, Observations
+from vision.pieces import one_thing
+from vision.sorting import resorted
 from vision.together import Ground, Together, ground_of, solve_together
 from vision.track import Poses, Track
 
@@ -27,6 +29,8 @@ WORST_FIT = 4.0
 SURELY_MOVING_MPS = 4.0
 # What has been found to stand may move by this in the last solution: nothing.
 STANDS_STILL_MPS = 0.01
+# How often boxes are sorted anew and pieces joined, until nothing changes.
+SORTINGS = 4
 # Odds of moving against standing, as logarithms, before looking; what is not mobile moves only when someone carries it.
 MOBILE_ODDS, IMMOBILE_ODDS = 0.0, -3.0
 MOBILE = frozenset(
@@ -62,11 +66,14 @@ class StandingThings:
     joint: Together | None = None
 
 
-def standing_things(seen: Observations, track: Track, poses: Poses, camera: Camera) -> StandingThings:
-    """Find what stands among the boxes and where. `poses` are those of the frames of `seen`."""
+def standing_things(
+    seen: Observations, track: Track, poses: Poses, camera: Camera, *, with_covariance: bool = True
+) -> StandingThings:
+    """Find what stands among the boxes and where. `poses` are those of the frames of `seen`; `with_covariance`: False
+    saves a third of the time where only the places are wanted."""
     spots = Spots(seen, camera)
     raw, ground, shake_px = _start(seen, track, poses, camera)
-    label, odds = follow(seen, spots, camera)
+    label, odds = follow(seen, spots, camera, steady=track.surveyed)
     label = compact(np.where(odds[label] > LEAST_ODDS, label, -1))
     if label.max() < 0:
         return _nothing(seen)
@@ -81,28 +88,62 @@ def standing_things(seen: Observations, track: Track, poses: Poses, camera: Came
     places = judged.still.things.copy()
     places[chosen] = joint.things
     covariance = np.linalg.inv(judged.still.information)[:, :2, :2]
-    sure = stands[chosen]
-    label = resorted(seen, label, np.flatnonzero(chosen)[sure], joint.things[sure], joint.frames, camera)
     label = merged(seen, label, candidates.group, candidates.names, places, covariance, stands)
 
-    candidates = gather(seen, spots, label, shake_px, camera)
-    judged = judge(candidates, joint.frames, camera, *_of(AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED))
-    stands = standing(candidates, judged)
+    trust = AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED
+    candidates, judged, stands = _judged(seen, spots, label, shake_px, joint.frames, camera, trust)
+    for _ in range(SORTINGS):
+        before = label
+        label = one_thing(seen, candidates, judged.still, judged.prior, stands, joint.frames, camera, trust.own)
+        if label.max() < before.max():
+            candidates, judged, stands = _judged(seen, spots, label, shake_px, joint.frames, camera, trust)
+        sorted_ = compact(resorted(seen, spots, candidates, judged.still, np.flatnonzero(stands), joint.frames, camera))
+        if (sorted_ == label).all():
+            break
+        label = sorted_
+        candidates, judged, stands = _judged(seen, spots, label, shake_px, joint.frames, camera, trust)
     if not stands.any():
         return _nothing(seen)
-    joint = _together(candidates, judged, stands, raw, ground, camera, after=joint)
+    joint = _together(candidates, judged, stands, raw, ground, camera, after=joint, with_covariance=with_covariance)
     return _once(seen, candidates, judged, stands, joint)
 
 
-def likelihood(seen: Observations, track: Track, poses: Poses, camera: Camera, label: IntArray) -> float:
-    """Logarithm of how well the things that `label` (n,) names, standing all of them, explain their boxes with poses
-    `poses`; up to a constant that is the same for other poses of the same boxes."""
-    raw, ground, shake_px = _start(seen, track, poses, camera)
-    candidates = gather(seen, Spots(seen, camera), label, shake_px, camera)
-    judged = judge(candidates, raw, camera, *_of(ALONE_SURVEYED if track.surveyed else ALONE_SMOOTHED, camera))
-    every = np.ones(len(candidates), dtype=bool)
-    joint = _together(candidates, judged, every, raw, ground, camera)
-    return -_together(candidates, judged, every, raw, ground, camera, after=joint, with_covariance=False).cost
+def _judged(
+    seen: Observations,
+    spots: Spots,
+    label: IntArray,
+    shake_px: float,
+    frames: FrameStates,
+    camera: Camera,
+    trust: Trust,
+) -> tuple[Candidates, Judged, BoolArray]:
+    """The candidates that the labels make, solved one by one in corrected frames, and which of them stand."""
+    candidates = gather(seen, spots, label, shake_px, camera)
+    judged = judge(candidates, frames, camera, *_of(trust))
+    return candidates, judged, standing(candidates, judged)
+
+
+class Explanation:
+    """Standing things and the boxes that show them, ready to be solved anew with other poses of the same frames."""
+
+    def __init__(self, seen: Observations, track: Track, poses: Poses, camera: Camera, found: StandingThings) -> None:
+        assert found.joint is not None
+        self.track, self.camera = track, camera
+        raw, _, shake_px = _start(seen, track, poses, camera)
+        candidates = gather(seen, Spots(seen, camera), found.label, shake_px, camera)
+        trust = ALONE_SURVEYED if track.surveyed else ALONE_SMOOTHED
+        self.rows, self.prior = candidates.rows, judge(candidates, raw, camera, *_of(trust, camera)).prior
+        self.prior.sigma[:, V_EAST:] = STANDS_STILL_MPS
+        self.last = replace(found.joint, things=found.things)
+
+    def likelihood(self, seen: Observations, poses: Poses) -> float:
+        """Logarithm of how well the things, standing all of them, explain their boxes with these poses; up to a
+        constant. It starts from the last solution, so poses should change little from call to call."""
+        raw, ground, _ = _start(seen, self.track, poses, self.camera)
+        self.last = solve_together(
+            self.rows, self.last.things, self.prior, raw, ground, self.camera, after=self.last, with_covariance=False
+        )
+        return -self.last.cost
 
 
 def _start(seen: Observations, track: Track, poses: Poses, camera: Camera) -> tuple[FrameStates, Ground, float]:

@@ -91,7 +91,7 @@ def ground_of(track: Track, times_s: FloatArray, lens_m: FloatArray, camera: Cam
     """Knots and priors for frames at `times_s` whose lens was at `lens_m` (k, 2)."""
     low, high = float(times_s[0]), float(times_s[-1])
     knots = (
-        np.linspace(low, high, max(2, int(np.ceil((high - low) / KNOT_S)) + 1))
+        np.linspace(low, high, max(2, int(np.ceil(round(high - low, 6) / KNOT_S)) + 1))
         if high > low
         else np.array([low, low + 1.0])
     )
