@@ -118,6 +118,7 @@ class Books:
                 first_seen=patrol.started_at + timedelta(seconds=seen.first_seen_s),
                 last_seen=patrol.started_at + timedelta(seconds=seen.last_seen_s),
                 size_m=seen.size_m,
+                seen_in=seen.seen_in,
             )
             shows = Counter(patrol.shown[box.frame, box.box_xyxy] for box in seen.evidence)
             self.truth[sighting.id] = max(shows.items(), key=lambda item: (item[1], item[0]))[0]

@@ -11,10 +11,12 @@ import numpy as np
 
 from training.city import ORIGIN, City, Thing
 from training.city_drive import GNSS_MEMORY_S, GNSS_SIGMA_M, Patrol, wander
+from vision.association import odds_of
 from vision.geo import FloatArray
 from vision.locate import Located
 from vision.looks import looks_of
 from vision.sightings import EvidenceBox, Sighting
+from vision.standing_things import LEAST_ODDS
 from vision.taxonomy import PRIVATE
 from vision.track import Poses
 
@@ -26,7 +28,9 @@ _Seen = tuple[float, str, EvidenceBox]
 
 
 def honest_locator(city: City, patrol: Patrol) -> Located:
-    """One sighting for each thing that was detected in two frames or more; the looks are those of the product."""
+    """One sighting for each thing that was detected in two frames or more, and often enough for the frames that had it
+    in clear view: a spot that is taken for a thing in two frames of thirty is no sighting of the product's either. The
+    looks are those of the product."""
     rng = np.random.default_rng([city.seed, 3, round(patrol.day)])
     times = np.array([frame.time_s for frame in patrol.frames])
     seconds = np.arange(0.0, times[-1] + 2.0)
@@ -42,7 +46,7 @@ def honest_locator(city: City, patrol: Patrol) -> Located:
                 found[number].append((frame.time_s, name, evidence))
     sightings = []
     for number, seen in sorted(found.items()):
-        if len(seen) >= _LEAST_FRAMES:
+        if len(seen) >= _LEAST_FRAMES and _is_there(seen, int(patrol.clear[number])):
             middle = (seen[0][0] + seen[-1][0]) / 2
             off = np.array([np.interp(middle, seconds, error[:, axis]) for axis in (0, 1)])
             from_m = poses.enu_m[int(np.searchsorted(times, seen[-1][0])), :2]
@@ -57,6 +61,12 @@ def honest_locator(city: City, patrol: Patrol) -> Located:
         patrol.track.frame,
     )
     return Located(tuple(sightings), looks, ())
+
+
+def _is_there(seen: list[_Seen], clear: int) -> bool:
+    best = np.array([max(evidence.score for _, _, evidence in seen)])
+    odds = odds_of(best, np.array([len(seen)]), np.array([max(clear - len(seen), 0)]))
+    return bool(odds[0] > LEAST_ODDS)
 
 
 def _sighting(
@@ -86,4 +96,5 @@ def _sighting(
         last_seen_s=seen[-1][0],
         size_m=None,
         evidence=tuple(best),
+        seen_in=frozenset(evidence.frame for _, _, evidence in seen),
     )

@@ -71,8 +71,9 @@ def fuse(places: Sequence[Place]) -> Place:
 
     The order does not matter. Errors of different passes are independent (the satellite error of one pass is in its
     covariance already). Only when the places lie further apart than happens one time in twenty is the result widened,
-    by the Birge ratio (R. T. Birge, Phys. Rev. 40, 1932). The radius leaves out as much for the footprint as the
-    places' own radii do. Raises ValueError when there are no places.
+    by the Birge ratio (R. T. Birge, Phys. Rev. 40, 1932). The radius leaves out for the footprint what the place that
+    leaves out least does: how large the thing is was not measured ten times over. Raises ValueError when there are no
+    places.
     """
     if not places:
         raise ValueError("no places to fuse")
@@ -93,7 +94,7 @@ def fuse(places: Sequence[Place]) -> Place:
     birge = max(1.0, misfit / _rarely_exceeded(2 * (len(places) - 1)))
     covariance = (a * birge, b * birge, c * birge)
     circles = [(circle_90(place.covariance_m2), place.error_radius_m) for place in places]
-    footprint = _middle([max(circle - radius, 0.0) for circle, radius in circles])
+    footprint = min(max(circle - radius, 0.0) for circle, radius in circles)
     caution = _middle([max(radius / circle, 1.0) for circle, radius in circles])
     circle = caution * circle_90(covariance)
     lon, lat = from_plane(lon0, lat0, east, north)

@@ -12,13 +12,13 @@ from typing import Any
 from serve.cases.align import aligned
 from serve.cases.events import Draft, Event, Kind
 from serve.cases.gone import verdict
-from serve.cases.ground import Near, fuse, offset_m, shared_sigma
+from serve.cases.ground import REACH_M, Near, fuse, offset_m, shared_sigma
 from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Stage, apply, sighting_data
 from serve.cases.looks import Coverage
 from serve.cases.matters import Matters
 from serve.cases.memory import Known, match
 from serve.cases.rules import why_no_case
-from serve.cases.splinters import as_one, whole_things
+from serve.cases.splinters import as_one, left_piece, whole_things
 from serve.cases.values import Look, Place, Sighting, stable_id
 
 # A case that was closed must agree that much better than one that is open.
@@ -155,6 +155,7 @@ def _assign(
 
     for lap in _laps(sightings):
         joined = match(lap, known.values(), matters, may_join)
+        joined |= _left_pieces(lap, joined, known, matters)
         for sighting in lap:
             target = joined.get(sighting.id)
             if target is None:
@@ -175,6 +176,29 @@ def _assign(
                 former.handicap if former else 0.0,
             )
     return case_of
+
+
+def _left_pieces(
+    lap: Sequence[Sighting], joined: Mapping[str, str], known: Mapping[str, Known], matters: Matters
+) -> dict[str, str]:
+    """For the sightings that match nothing, but are pieces of what others of this lap show: the case."""
+    shown: defaultdict[str, list[Sighting]] = defaultdict(list)
+    for sighting in lap:
+        if sighting.id in joined:
+            shown[joined[sighting.id]].append(sighting)
+    places = {case_id: known[case_id].place for case_id in shown}
+    near: Near[str] = Near(REACH_M)
+    for case_id in sorted(shown):
+        near.add(places[case_id], case_id)
+    found: dict[str, str] = {}
+    for sighting in sorted(lap, key=lambda one: (-one.frames, one.id)):
+        if sighting.id not in joined:
+            around = {case_id: shown[case_id] for case_id in near.around(sighting.place)}
+            whole = left_piece(sighting, around, places, matters)
+            if whole is not None:
+                found[sighting.id] = whole
+                shown[whole].append(sighting)
+    return found
 
 
 def _known(case: Case, place: Place, shared_sigma_m: float) -> Known:

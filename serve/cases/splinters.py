@@ -1,21 +1,21 @@
 """Pieces of one thing within one pass.
 
-A thing that is lost from sight for a moment may come out of a pass as two sightings, one after the other. Equal things
-side by side are in view together for most of their time; so two sightings that were never in view at once, stand where
-one thing may stand, and followed each other soon are taken as pieces of one.
+A thing that is lost from sight for a moment may come out of a pass as two sightings. Things side by side are in view
+together for most of their time and some frame shows both; so two sightings that no frame shows together, and that stand
+where one thing may stand, are taken as pieces of one. Where frames are not told, they must follow one another.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from serve.cases.ground import REACH_M, Near, quadratic, to_plane
+from serve.cases.ground import REACH_M, Near, quadratic, squared_distance, to_plane
 from serve.cases.matters import Matters
 from serve.cases.shift import drift
-from serve.cases.values import Sighting
+from serve.cases.values import Place, Sighting
 
 LONGEST_PAUSE = timedelta(seconds=8)
 # 97.5 % of the chi-square distribution with two degrees of freedom.
@@ -42,14 +42,32 @@ def whole_things(sightings: Sequence[Sighting], matters: Matters) -> list[tuple[
 
 
 def as_one(pieces: Sequence[Sighting]) -> Sighting:
-    """The surest piece with what the others add: frames, time in view, the best score."""
+    """The surest piece with what the others add: time in view, the best score; `frames` are those of the piece seen
+    most, since false boxes here and there add up to nothing."""
     return replace(
         pieces[0],
         score=max(piece.score for piece in pieces),
-        frames=sum(piece.frames for piece in pieces),
+        frames=max(piece.frames for piece in pieces),
         first_seen=min(piece.first_seen for piece in pieces),
         last_seen=max(piece.last_seen for piece in pieces),
+        seen_in=frozenset[str]().union(*(piece.seen_in for piece in pieces)),
     )
+
+
+def left_piece(
+    piece: Sighting, shown: Mapping[str, Sequence[Sighting]], places: Mapping[str, Place], matters: Matters
+) -> str | None:
+    """Which case a sighting that matched nothing shows a piece of: one that other sightings of the same pass show,
+    `shown` by case; `places` by case: where it stands."""
+    fits = []
+    for case_id, others in shown.items():
+        apart = [_misfit(piece, [other], matters) for other in others]
+        if max(apart) == math.inf:
+            continue
+        spread = matters.of(others[0].class_name).spread_m
+        fits.append((min(*apart, squared_distance(places[case_id], piece.place, spread)), case_id))
+    best = min(fits, default=(math.inf, ""))
+    return best[1] if best[0] <= GATE else None
 
 
 def _misfit(piece: Sighting, group: Sequence[Sighting], matters: Matters) -> float:
@@ -57,8 +75,10 @@ def _misfit(piece: Sighting, group: Sequence[Sighting], matters: Matters) -> flo
     best = group[0]
     if matters.of(best.class_name).kin != matters.of(piece.class_name).kin:
         return math.inf
+    if any(_together(piece, other) for other in group):
+        return math.inf
     pauses = [max(piece.first_seen - other.last_seen, other.first_seen - piece.last_seen) for other in group]
-    if min(pauses) <= timedelta(0) or min(pauses) > LONGEST_PAUSE:
+    if min(pauses) > LONGEST_PAUSE:
         return math.inf
     east, north = to_plane(
         best.place.longitude_deg, best.place.latitude_deg, piece.place.longitude_deg, piece.place.latitude_deg
@@ -74,6 +94,13 @@ def _misfit(piece: Sighting, group: Sequence[Sighting], matters: Matters) -> flo
     limit = 0.95 * (own[0] * own[1]) ** 0.5
     covariance = (own[0] + wander, min(max(cross, -limit), limit), own[1] + wander)
     return quadratic(covariance, east, north)
+
+
+def _together(one: Sighting, other: Sighting) -> bool:
+    """Whether both were in view at once, as two things."""
+    if one.seen_in and other.seen_in:
+        return bool(one.seen_in & other.seen_in)
+    return one.first_seen <= other.last_seen and other.first_seen <= one.last_seen
 
 
 def _own(sighting: Sighting) -> float:

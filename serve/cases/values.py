@@ -23,7 +23,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One standing thing seen in one patrol. `score` 0 to 1 over all frames; `size_m`: width and height or None."""
+    """One standing thing seen in one patrol. `score` 0 to 1 over all frames; `size_m`: width and height or None;
+    `seen_in`: the names of the frames that show it: two sightings that no frame shows together may be one thing."""
 
     id: str
     patrol_id: str
@@ -35,6 +36,7 @@ class Sighting:
     first_seen: datetime
     last_seen: datetime
     size_m: tuple[float, float] | None = None
+    seen_in: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

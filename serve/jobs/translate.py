@@ -41,6 +41,7 @@ def sightings_of(patrol_id: str, started_at: datetime, result: PatrolResult) -> 
             first_seen=start + timedelta(seconds=seen.first_seen_s),
             last_seen=start + timedelta(seconds=seen.last_seen_s),
             size_m=seen.size_m,
+            seen_in=seen.seen_in,
         )
         found.append((sighting, seen))
     return found
