@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import cho_factor
+from scipy.linalg.lapack import dpotri
 from scipy.sparse import block_array, coo_array, csc_array, csr_array, diags_array
 from scipy.sparse.linalg import SuperLU, splu
 
@@ -291,16 +293,25 @@ def _covariances(matrix: csc_array, count: int) -> tuple[FloatArray, FloatArray]
     coupling = csr_array(rows[:own, own:])
     gain = csr_array(csr_array(inverse) @ coupling)
     reduced = csc_array(rows[own:, own:] - coupling.T @ gain)
-    small = reduced.shape[0] <= DENSE
-    dense = np.linalg.inv(reduced.toarray()) if small else None
-    factor = None if small else _factor(reduced)
-    covariance: FloatArray = alone[:, :_KEPT, :_KEPT].copy()
-    for thing in range(count):
-        part = gain[thing * PER_THING : thing * PER_THING + _KEPT].toarray()
-        spread = part @ dense if dense is not None else factor.solve(part.T).T if factor is not None else part
-        covariance[thing] += spread @ part.T
     last = np.eye(reduced.shape[0])[:, -_SHARED:]
-    shared = dense @ last if dense is not None else factor.solve(last) if factor is not None else last
+    covariance: FloatArray = alone[:, :_KEPT, :_KEPT].copy()
+    if reduced.shape[0] <= DENSE:
+        dense, _ = dpotri(cho_factor(reduced.toarray(), lower=True, check_finite=False)[0], lower=1)
+        dense = np.tril(dense) + np.tril(dense, -1).T
+        shared = dense[:, -_SHARED:]
+    else:
+        factor = _factor(reduced)
+        shared = factor.solve(last)
+    for thing in range(count):
+        # What a thing hangs on is little beside all that is shared.
+        part = gain[thing * PER_THING : thing * PER_THING + _KEPT]
+        if reduced.shape[0] <= DENSE:
+            on = np.unique(part.indices)
+            few = part.toarray()[:, on]
+            covariance[thing] += few @ dense[np.ix_(on, on)] @ few.T
+        else:
+            whole = part.toarray()
+            covariance[thing] += factor.solve(whole.T).T @ whole.T
     return covariance, np.asarray(shared[-_SHARED:])
 
 
