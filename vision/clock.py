@@ -123,7 +123,8 @@ def clock_offset(
             return _UNKNOWN
         if jump < 1.0 and not unsure:
             break
-    found = drive.best(start, _NARROW_STEPS_S)
+    # A smoothed path bends the likelihood gently and its solutions scatter: a wide parabola averages that out.
+    found = drive.best(start, _NARROW_STEPS_S if track.surveyed else _WIDE_STEPS_S)
     if found is None or found[1] > _TOLD_WITHIN_S or abs(found[0]) > REACH_S:
         return _UNKNOWN
     return ClockOffset(found[0], max(floor, found[1]))
@@ -188,16 +189,24 @@ class _Drive:
         return offset_s + float(np.clip(at, steps_s[0], steps_s[-1])), sigma
 
     def _heights(self, explanation: Explanation, offsets_s: FloatArray, frames: IntArray) -> FloatArray:
-        """Log likelihoods at rising offsets, from the middle outwards: each starts from its neighbour's solution."""
+        """Log likelihoods at rising offsets, from the middle outwards: each starts from its neighbour's solution, and
+        the middle, which starts far off and is caught in a poor one at times, once more from that beside it."""
         heights = np.empty(len(offsets_s))
         middle = len(offsets_s) // 2
+
+        def height(i: int) -> float:
+            return explanation.likelihood(*self.seen(float(offsets_s[i]), frames))
+
+        heights[middle] = height(middle)
         start = explanation.last
-        for way in (range(middle, len(offsets_s)), range(middle - 1, -1, -1)):
+        for way in (range(middle + 1, len(offsets_s)), range(middle - 1, -1, -1)):
             explanation.last = start
             for i in way:
-                heights[i] = explanation.likelihood(*self.seen(float(offsets_s[i]), frames))
-                if i == middle:
-                    start = explanation.last
+                heights[i] = height(i)
+                if abs(i - middle) == 1:
+                    beside = explanation.last
+                    heights[middle] = max(heights[middle], height(middle))
+                    explanation.last = beside
         return heights
 
     def _busy(self, offset_s: float) -> IntArray:
