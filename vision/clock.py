@@ -69,10 +69,11 @@ def agreed(
     track: Track,
     camera: Camera,
     doubt_s: float,
+    most_frames: int = _MOST_FRAMES,
 ) -> ClockOffset:
     """What to do about the clocks: nothing where they agree, the offset where the drive tells that they don't, and
     `doubt_s` of error where it tells nothing."""
-    found = clock_offset(times_s, detections, track, camera)
+    found = clock_offset(times_s, detections, track, camera, most_frames)
     if not found.observed:
         note = (
             "The offset between the clocks of camera and track can't be observed in this drive (no turns, no stops, or"
