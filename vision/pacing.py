@@ -9,9 +9,10 @@ import numpy as np
 from vision.geo import FloatArray
 from vision.track import Track
 
-# From a place so near and a heading so alike a picture shows the same: at 5 m, half a metre is one of ten looks at a
-# thing that is passed, and 2° move it by less than its own error in the picture.
-NEAR_M, ALIKE_DEG = 0.5, 2.0
+# From a place so near and a heading so alike a picture shows the same: at 5 m, a quarter of a metre is one of twenty
+# looks at a thing that is passed, and 2° move it by less than its own error in the picture. Half a metre loses more
+# things where the track is a consumer receiver's (docs/experiments.md).
+NEAR_M, ALIKE_DEG = 0.25, 2.0
 # So many views from one place are used before others are skipped: their errors average out.
 ENOUGH = 3
 # Even at rest a look now and then: what hid the ground drives on, and a track may have stopped while the vehicle did
