@@ -7,6 +7,9 @@ from pathlib import Path
 from vision.detector import Letterbox
 from vision.media import Rgb, decode, picture_header, read_bytes
 
+# The grey around a picture that does not fill the input.
+PAD = 114
+
 
 def as_served(path: Path, input_wh: tuple[int, int], pad: int) -> Rgb:
     """A picture file as the server's input: upright RGB (height, width, 3), letterboxed, centred.

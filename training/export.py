@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.decoding import as_served
+from training.decoding import PAD, as_served
 from training.errors import TrainingError
 from training.sources import Picture
 from vision import boxes
@@ -21,7 +21,6 @@ from vision.suppression import suppress
 from vision.taxonomy import CLASSES
 
 LICENCE = "AGPL-3.0-or-later"
-PAD = 114
 NMS_IOU = 0.7
 # A detection of the trainer counts as kept when the export has one of its class with this overlap and a near score.
 SAME_IOU, SAME_SCORE, SURE = 0.85, 0.15, 0.3

@@ -27,7 +27,7 @@ from ultralytics.nn.modules import Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from training.config import TrainConfig
-from training.decoding import as_served
+from training.decoding import PAD, as_served
 from training.errors import TrainingError
 from training.folder_weights import load_folded, onnx_activation, onnx_graph
 from vision.taxonomy import CLASS_IDS, CLASSES
@@ -36,7 +36,6 @@ ARCHITECTURE = "yolo26n"
 ACTIVATIONS = {"silu": nn.SiLU, "hardswish": nn.Hardswish, "relu": nn.ReLU}
 COCO_CLASSES = 80
 COCO_PERSON, COCO_CAR = 0, 2
-PAD = 114
 
 
 def coco_model(weights: Path) -> DetectionModel:

@@ -13,7 +13,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -215,15 +215,21 @@ def _scans(data: bytes, start: int) -> int:
     return sum(int(np.count_nonzero(pairs == int.from_bytes(b"\xff\xda", "little"))) for pairs in halves)
 
 
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Kind, start and end of each segment of a JPEG up to its first scan, or to where its segments are odd."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield data[at + 1], at, end
+        if data[at + 1] in (_SOS, _EOI):
+            return
+        at = end
+
+
 def _first_scan(data: bytes) -> int:
     """Where the first scan of a JPEG begins, behind the thumbnail that its EXIF may hold; 0 when its segments are odd,
     so that whatever looks like a scan counts."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        if data[at + 1] == 0xDA:
-            return at
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 0
+    return next((start for kind, start, _ in _segments(data) if kind == _SOS), 0)
 
 
 def _exif(data: bytes) -> tuple[dict[int, Any], dict[int, Any]]:
@@ -248,12 +254,9 @@ def _exif_block(data: bytes) -> bytes:
 
     Opening the picture with Pillow finds it too, but costs as much as a fiftieth of looking for things in it.
     """
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in (_SOS, _EOI):
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at + 1] == _APP1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
-            return data[at + 4 : at + 2 + length]
-        at += 2 + length
+    for kind, start, end in _segments(data):
+        if kind == _APP1 and data[start + 4 : start + 10] == b"Exif\x00\x00":
+            return data[start + 4 : end]
     return b""
 
 
