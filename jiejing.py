@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "dataset": ("training.commands", "dataset", "Check, import, split, preview and gather labelled pictures."),
     "train": ("training.commands", "train", "Train the detector; resumes after a kill."),
     "evaluate": ("training.commands", "evaluate", "Measure a model, or with --cases the cases of a simulated city."),
-    "redact": ("training.redaction_commands", "app", "Measure how well people and plates are hidden."),
+    "redact": ("training.evaluation.redaction_commands", "app", "Measure how well people and plates are hidden."),
     "compare": ("training.commands", "compare", "Hold two models against each other on the same pictures."),
     "export": ("training.commands", "export", "Turn a trained checkpoint into a model folder."),
     "publish": ("training.commands", "publish", "Ship a model, unless it finds clearly less than the one before."),

@@ -43,7 +43,7 @@ def convolution_ops(input_wh: tuple[int, int], folder: str | None = None) -> flo
     """Multiplications and additions of a model's (the shipped one's) convolutions for one picture."""
     import openvino as ov
 
-    from vision.model import load_model
+    from vision.detecting.model import load_model
     from vision.shipped import model_folder
 
     model = load_model(model_folder(folder))
@@ -104,10 +104,10 @@ def export_int8(weights: Path, python: str, size: int, data: Path, work: Path) -
 
 def accuracies(sides: dict[str, Side], labelled: str) -> dict[str, Any]:
     """Mean mAP50 and mAP50-95 over the classes of the labelled validation pictures, each side's boxes by our scorer."""
-    from training.evaluate import report
+    from training.evaluation.evaluate import report
     from training.sources import load, read_manifest
     from vision.detections import Detections
-    from vision.media import read_picture
+    from vision.pictures.media import read_picture
     from vision.shipped import dataset_folder
     from vision.taxonomy import CLASSES
 

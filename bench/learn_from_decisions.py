@@ -36,10 +36,10 @@ import numpy as np
 from PIL import Image
 
 from serve.intake.client import LocalFile, Vehicle
-from training.decided import Decision, agreements, decided_difference, read_decisions
+from training.evaluation.decided import Decision, agreements, decided_difference, read_decisions
 from training.sources import Picture, load, read_manifest
 from vision import boxes
-from vision.detector import Detector
+from vision.detecting.detector import Detector
 from vision.shipped import model_folder
 from vision.taxonomy import WASTE
 

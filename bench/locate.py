@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from vision.camera import read_camera
-from vision.locate import locate
-from vision.locate_files import read_detections
-from vision.track import read_track
+from vision.locating.locate import locate
+from vision.locating.locate_files import read_detections
+from vision.tracks.track import read_track
 
 RUNS = (
     ("human boxes, surveyed track", "detections.csv", "track.csv"),

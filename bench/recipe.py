@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.bootstrap import ROUNDS, draws, percentiles
 from training.commands import named_sources
-from training.compare import compare, mean_difference
-from training.evaluate import Looks, look
+from training.evaluation.bootstrap import ROUNDS, draws, percentiles
+from training.evaluation.compare import compare, mean_difference
+from training.evaluation.evaluate import Looks, look
 from training.sources import Picture, load
-from vision.detector import Detector
+from vision.detecting.detector import Detector
 from vision.taxonomy import CLASSES, WASTE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,7 +153,7 @@ def start_checkpoint(weights: Path, run: Path) -> Path:
     """The COCO weights as the library's own kind of checkpoint."""
     import torch
 
-    from training.network import coco_model
+    from training.run.network import coco_model
 
     run.mkdir(parents=True, exist_ok=True)
     path = run / "yolo26n.pt"

@@ -36,17 +36,17 @@ def boxes_of(rows: Iterable[tuple[Any, Any, Any]]) -> list[list[float]]:
 
 
 def ours(settings: dict[str, Any]) -> dict[str, Task]:
-    """The fast path: `vision.workers`, as `jiejing detect` uses it."""
-    from vision import frames
-    from vision.batch import detect_files
-    from vision.detector import Detector
+    """The fast path: `vision.detecting.workers`, as `jiejing detect` uses it."""
+    from vision.detecting.batch import detect_files
+    from vision.detecting.detector import Detector
+    from vision.detecting.model import load_model
+    from vision.detecting.workers import Job, Workers
     from vision.errors import Fault
-    from vision.media import decode, find_media, picture_header
-    from vision.model import load_model
+    from vision.patrol import frames
+    from vision.pictures.media import decode, find_media, picture_header
+    from vision.pictures.video import read_video
     from vision.pipeline import run_patrol
     from vision.shipped import model_folder
-    from vision.video import read_video
-    from vision.workers import Job, Workers
 
     wh = tuple(settings["input_wh"]) if settings.get("input_wh") else None
     workers = Workers(settings.get("model"), threads=2, input_wh=wh)

@@ -32,7 +32,7 @@ from serve.store.database import Database  # noqa: E402
 from serve.store.tables import patrols  # noqa: E402
 from tests.postgres_support import MISSING, cluster  # noqa: E402
 from tests.process_support import free_port, kill, until_ready  # noqa: E402
-from vision.track import read_track  # noqa: E402
+from vision.tracks.track import read_track  # noqa: E402
 
 SAMPLE = ROOT / "datasets/sample-patrol"
 SKIPPED = 2

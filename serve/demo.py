@@ -12,8 +12,8 @@ from typing import Any
 
 from serve.errors import InvalidInputError, SettingsError
 from serve.intake.client import LocalFile, Vehicle
-from vision.media import PICTURE_SUFFIXES
-from vision.track import read_track
+from vision.pictures.media import PICTURE_SUFFIXES
+from vision.tracks.track import read_track
 
 _OURS = "jiejing.sqlite"
 _TRACKS = ("track.csv", "track.gpx")

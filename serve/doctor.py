@@ -127,7 +127,7 @@ def _files(settings: Settings) -> Finding:
 
 
 def _model(settings: Settings) -> Finding:
-    from vision.model import load_model
+    from vision.detecting.model import load_model
     from vision.shipped import model_folder
 
     model = load_model(model_folder(settings.model))

@@ -40,7 +40,7 @@ class Looker:
     """Looks at batches of pictures with one model; Ray makes one in each process."""
 
     def __init__(self, archive: Archive, model: str) -> None:
-        from vision.detector import Detector
+        from vision.detecting.detector import Detector
 
         self._blobs = Blobs(archive.root, store_url=archive.store_url)
         self._detector = Detector.load(model, threads=1)

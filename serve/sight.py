@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vision.detecting.workers import Workers
     from vision.detections import Detections
     from vision.pipeline import PatrolResult
-    from vision.workers import Workers
 
 # A track of days has a fix a second; a line on the map needs a point every few metres.
 _PATH_POINTS = 2000
@@ -29,7 +29,7 @@ class Sight:
     @property
     def workers(self) -> Workers:
         """What looks at frames, in a process of its own. Raises ModelError when the model cannot be used."""
-        from vision.workers import Workers
+        from vision.detecting.workers import Workers
 
         with self._lock:
             if self._loaded is None:
@@ -38,8 +38,8 @@ class Sight:
 
     def detect(self, data: bytes) -> Detections:
         """Find things in an encoded picture. Raises MediaError when it cannot be decoded."""
+        from vision.detecting.workers import Job
         from vision.errors import Fault, MediaError
-        from vision.workers import Job
 
         answer = self.workers.look(Job("picture", data=data)).result()
         if isinstance(answer, Fault):
@@ -68,7 +68,7 @@ def read_path(track: Path, started_at: datetime) -> list[list[float]]:
 
     Raises TrackError when the track cannot be used.
     """
-    from vision.track import read_track
+    from vision.tracks.track import read_track
 
     fixes = read_track(track, start=started_at)
     count = len(fixes.time_s)

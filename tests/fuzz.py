@@ -22,11 +22,11 @@ with atheris.instrument_imports(include=["vision", "serve", "gpxpy", "defusedxml
     from serve.cases.grid import overlaps, read_grid
     from serve.doors import cases, uploads
     from serve.intake.gates import check_track
-    from vision import telemetry
     from vision.camera import camera_of
     from vision.errors import JiejingError
-    from vision.media import decode, picture_header
-    from vision.video_reader import _frames, _header
+    from vision.pictures.media import decode, picture_header
+    from vision.pictures.video_reader import _frames, _header
+    from vision.tracks import telemetry
 
 import contextlib
 
@@ -190,7 +190,7 @@ def main() -> None:
     for number, seed in enumerate(SEEDS[name]):
         (corpus / str(number)).write_bytes(seed)
     if name == "mp4":
-        # Beside the fuzzer's own 250 MB what `vision.confined` gives the process that reads videos.
+        # Beside the fuzzer's own 250 MB what `vision.pictures.confined` gives the process that reads videos.
         resource.setrlimit(resource.RLIMIT_DATA, (700 * 1024**2,) * 2)
     options = ["-max_len=4096", "-timeout=20", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]
     target = TARGETS[name]

@@ -238,11 +238,11 @@ NAMES = (
 def _open_it(path: Path) -> str:
     """Everything that the product does with a file of that name before it looks at pixels, decoded as small as the
     detector wants it; what came of it."""
-    from vision import frames
     from vision.errors import JiejingError
-    from vision.media import PICTURE_SUFFIXES
-    from vision.track import read_track
-    from vision.video import read_video
+    from vision.patrol import frames
+    from vision.pictures.media import PICTURE_SUFFIXES
+    from vision.pictures.video import read_video
+    from vision.tracks.track import read_track
 
     try:
         if path.suffix in PICTURE_SUFFIXES:

@@ -8,9 +8,9 @@ import numpy as np
 
 from vision.camera import Camera, Mount
 from vision.detections import Detections, FrameDetections
-from vision.fixes import Fix
 from vision.geo import FloatArray, LocalFrame, rotation
-from vision.track import Track, track_from_fixes
+from vision.tracks.fixes import Fix
+from vision.tracks.track import Track, track_from_fixes
 
 ORIGIN = LocalFrame(120.31, 31.49, 5.0)
 CAMERA = Camera(

@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from jiejing import app
-from training.city import build_city, straight_street
-from training.city_drive import Patrol, drive
-from vision.calibrate import FIELDS, calibrate, turned
+from training.city.drive import Patrol, drive
+from training.city.plan import build_city, straight_street
 from vision.camera import camera_json, read_camera
-from vision.clock import ClockOffset, agreed, forced
 from vision.detections import FrameDetections
-from vision.locate import locate
+from vision.locating.calibrate import FIELDS, calibrate, turned
+from vision.locating.locate import locate
+from vision.tracks.clock import ClockOffset, agreed, forced
 
 
 @cache

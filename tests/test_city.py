@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from serve.cases.matters import read_matters
-from training.case_evaluation import CaseFigures, evaluate_cases, table
-from training.city import ORIGIN, build_city, read_rates
-from training.city_drive import CAMERA, GNSS_SIGMA_M, drive
+from training.city.drive import CAMERA, GNSS_SIGMA_M, drive
+from training.city.evaluation import CaseFigures, evaluate_cases, table
+from training.city.plan import ORIGIN, build_city, read_rates
 from training.errors import TrainingError
 
 SMALL = {"km": 0.8, "things": 30, "passes": 4}

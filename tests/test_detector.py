@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import pictures
+from vision.detecting.detector import Detector, Letterbox, choose_input
+from vision.detecting.model import is_ours, load_model
 from vision.detections import Detections
-from vision.detector import Detector, Letterbox, choose_input
 from vision.errors import ModelError
-from vision.model import is_ours, load_model
 from vision.results import coco_rows, yolo_lines
 from vision.shipped import model_folder
 
@@ -121,7 +121,7 @@ def test_many_threads_may_begin_at_once() -> None:
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from tests import pictures
-from vision.detector import Detector
+from vision.detecting.detector import Detector
 detectors = [Detector.load(threads=4, input_wh=(160, 160)) for _ in range(2)]
 gate = threading.Barrier(8)
 def one(i):

@@ -21,8 +21,8 @@ from serve.intake.client import LocalFile, UploadError, Vehicle
 from tests.labelled import scene
 from tests.pictures import jpeg
 from tests.serve_support import START, cases_of, days, picture, running, send, thing
-from training.decided import read_decisions
 from training.errors import DatasetError
+from training.evaluation.decided import read_decisions
 from training.labels.checks import check
 from training.labels.from_server import Judged, Server, import_decisions, labels_of, read_rows, uncovered
 from training.sources import HIDES, load, read_manifest

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.labelled import tiny_set
-from vision.model import load_model
+from vision.detecting.model import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def test_five_commands_lead_from_labelled_pictures_to_a_published_model(tmp_path
     pytest.importorskip("ultralytics", reason="ultralytics comes with the [train] extra")
     environment = os.environ | {"YOLO_CONFIG_DIR": str(tmp_path / "library"), "PYTHONPATH": str(ROOT)}
     make = (
-        "import sys, torch; from safetensors.torch import save_file; from training.network import *;"
+        "import sys, torch; from safetensors.torch import save_file; from training.run.network import *;"
         "torch.manual_seed(0); model = DetectionModel(f'{ARCHITECTURE}.yaml', nc=COCO_CLASSES, verbose=False);"
         "save_file({k: v.contiguous() for k, v in model.state_dict().items()}, sys.argv[1])"
     )

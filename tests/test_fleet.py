@@ -25,7 +25,7 @@ from serve.intake.client import LocalFile, Vehicle
 from serve.store.tables import cases, patrols, workers
 from tests.postgres_support import MISSING, cluster
 from tests.process_support import ROOT, free_port, until_ready
-from vision.track import read_track
+from vision.tracks.track import read_track
 
 SECRETS = {
     "JIEJING_DB_PASSWORD": "0123456789abcdef",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import pictures
-from vision import frames
 from vision.errors import TrackError
+from vision.patrol import frames
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 

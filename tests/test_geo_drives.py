@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vision.locate_files import locate_files
+from vision.locating.locate_files import locate_files
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "shared" / "benchmarks"
 DRIVES = BENCHMARKS / "geo-drives"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.hostile import NAMES, costly, hostile_files, peak_mb
 from tests.serve_support import manifest, picture, running, thing
-from vision.workers import Job, Seen, Workers
+from vision.detecting.workers import Job, Seen, Workers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,7 +78,7 @@ def test_names_that_climb_are_refused(tmp_path: Path) -> None:
 def test_the_server_loads_no_pickles() -> None:
     """Neither `serve` nor `vision` names what runs code out of a file: torch.load, pickle.load, eval, yaml.load.
 
-    `vision.workers` sends pickles to a process of its own over its own pipe, never from a file."""
+    `vision.detecting.workers` sends pickles to a process of its own over its own pipe, never from a file."""
     forbidden = re.compile(r"torch\.load|pickle\.loads?\(|\beval\(|\bexec\(|yaml\.load\(|marshal\.|shelve\.|np\.load\(")
     found = [
         f"{path.relative_to(ROOT)}:{number}"

@@ -11,7 +11,7 @@ import pytest
 from bench.learn_from_decisions import judge, thin, write_patrol
 from tests.pictures import jpeg, street
 from training.sources import Label, Picture
-from vision.media import read_picture
+from vision.pictures.media import read_picture
 
 FIRST = datetime(2026, 11, 20, 8, 0, 0, tzinfo=UTC)
 

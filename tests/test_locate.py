@@ -14,11 +14,11 @@ from tests.scenes import CAMERA, NAMES, ORIGIN, Thing, consumer_track, drive, fr
 from vision.camera import Camera, assumed_camera
 from vision.detections import Detections, FrameDetections
 from vision.errors import UsageError
-from vision.fixes import Fix
-from vision.locate import locate
-from vision.locate_files import locate_files
+from vision.locating.locate import locate
+from vision.locating.locate_files import locate_files
 from vision.sightings import Sighting
-from vision.track import track_from_fixes
+from vision.tracks.fixes import Fix
+from vision.tracks.track import track_from_fixes
 
 STREET = [
     Thing("bin", 4.0, 25.0),
@@ -326,7 +326,7 @@ def test_bad_detections_files(tmp_path: Path, text: str) -> None:
     """A detections file that can't be used is refused with its line and the format."""
     path = tmp_path / "d.csv"
     path.write_text(text)
-    from vision.locate_files import read_detections
+    from vision.locating.locate_files import read_detections
 
     with pytest.raises(UsageError, match=r"d\.csv"):
         read_detections(path, CAMERA)

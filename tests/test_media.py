@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests import pictures
-from vision import media, video, video_reader
 from vision.errors import MediaError
-from vision.resize import resize
+from vision.pictures import media, video, video_reader
+from vision.pictures.resize import resize
 
 
 def decoded(data: bytes, min_wh: tuple[int, int] | None = None) -> media.Rgb:

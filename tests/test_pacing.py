@@ -7,9 +7,9 @@ import pytest
 
 from tests import scenes
 from vision.geo import FloatArray
-from vision.locate import locate
-from vision.pacing import ENOUGH, REST_S, Pacer
-from vision.track import Track
+from vision.locating.locate import locate
+from vision.patrol.pacing import ENOUGH, REST_S, Pacer
+from vision.tracks.track import Track
 
 # Speeds in metres per second and for how long: a start, a red light, a queue that creeps, a jam, a short way back.
 STOP_AND_GO = ((6.0, 4.0), (0.0, 25.0), (0.4, 15.0), (6.0, 4.0), (0.0, 12.0), (-0.8, 6.0), (0.0, 5.0), (6.0, 6.0))

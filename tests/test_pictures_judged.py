@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests import pictures
-from vision import draw, footage, redact
 from vision.detections import Detections
+from vision.pictures import draw, footage, redact
 from vision.taxonomy import CLASSES, HIDE_FROM
 
 

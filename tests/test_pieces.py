@@ -13,7 +13,7 @@ from tests.cases_support import Books, ids, sighting
 from tests.scenes import CAMERA, NAMES, ORIGIN, Thing, consumer_track, drive, frames_of, surveyed_track
 from vision.detections import Detections, FrameDetections
 from vision.geo import FloatArray
-from vision.locate import Located, locate
+from vision.locating.locate import Located, locate
 
 STREET = [
     Thing("bin", 4.0, 25.0),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from vision.detecting.plausible import on_the_ground
 from vision.detections import Detections
-from vision.plausible import on_the_ground
 
 CAR = ("vehicle", 0.8, (100.0, 100.0, 300.0, 200.0))
 

@@ -70,7 +70,7 @@ def test_the_whole_script_on_tiny_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib comes with the [train] extra")
     environment = os.environ | {"YOLO_CONFIG_DIR": str(tmp_path), "PYTHONPATH": _path()}
     make = (
-        "import sys; from safetensors.torch import save_file; from training.network import *; torch.manual_seed(0);"
+        "import sys; from safetensors.torch import save_file; from training.run.network import *; torch.manual_seed(0);"
         "model = DetectionModel(f'{ARCHITECTURE}.yaml', nc=COCO_CLASSES, verbose=False);"
         "save_file({k: v.contiguous() for k, v in model.state_dict().items()}, sys.argv[1])"
     )

@@ -13,14 +13,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests import pictures
-from training import card as card_file
-from training import redaction
 from training.errors import TrainingError
-from training.redaction_commands import app
-from vision import redact
+from training.evaluation import redaction
+from training.evaluation.redaction_commands import app
+from training.release import card as card_file
 from vision.detections import Detections
-from vision.draw import to_jpeg
-from vision.media import picture_header
+from vision.pictures import redact
+from vision.pictures.draw import to_jpeg
+from vision.pictures.media import picture_header
 from vision.shipped import model_folder
 from vision.taxonomy import CLASSES, HIDE_FROM
 
@@ -132,7 +132,7 @@ def test_people_are_hidden_on_labelled_pictures() -> None:
     labels = STREET_WASTE / "people.json"
     if not labels.is_file():
         pytest.skip("../shared/data/street-waste is not there")
-    from vision.detector import Detector
+    from vision.detecting.detector import Detector
 
     detector = Detector.load()
     known = redaction.read_labels(labels)

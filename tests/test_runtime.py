@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests import pictures
-from vision.detector import Detector
+from vision.detecting.detector import Detector
+from vision.detecting.model import load_model
+from vision.detecting.runtime import CpuRuntime, GpuRuntime
+from vision.detecting.workers import Job, Workers
 from vision.errors import ModelError
-from vision.model import load_model
-from vision.runtime import CpuRuntime, GpuRuntime
 from vision.shipped import model_folder
-from vision.workers import Job, Workers
 
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime comes with the [dev] extra")
 

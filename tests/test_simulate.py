@@ -32,7 +32,7 @@ from training.simulate.truth import TruthBox, boxes_of, paint
 from vision.camera import read_camera
 from vision.errors import JiejingError, UsageError
 from vision.taxonomy import CLASSES
-from vision.track import read_track
+from vision.tracks.track import read_track
 
 SAMPLE = Path(__file__).parents[1] / "datasets" / "sample-patrol"
 GREY = Material("plain")

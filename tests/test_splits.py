@@ -14,7 +14,7 @@ from training.labels.checks import check
 from training.labels.looks import look_of
 from training.labels.splits import Division, divide, group, read_groups
 from training.labels.values import LabelledBox, LabelledPicture, Seen
-from vision.media import GpsFix
+from vision.pictures.media import GpsFix
 
 LOOKS = [look_of(scene(seed, (64, 48))) for seed in range(300)]
 START = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision import boxes
-from vision.suppression import suppress
+from vision.detecting.suppression import suppress
 
 
 def dense(*rows: tuple[float, float, float, float, tuple[float, ...]]) -> np.ndarray:

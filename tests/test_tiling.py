@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.pictures import street
 from vision.boxes import iou
-from vision.detector import Detector
-from vision.media import Rgb, decode, picture_header, read_bytes
-from vision.resize import resize
+from vision.detecting.detector import Detector
+from vision.detecting.tiling import OVERLAP, merged, tiles_of, whole_ones
+from vision.pictures.media import Rgb, decode, picture_header, read_bytes
+from vision.pictures.resize import resize
 from vision.shipped import dataset_folder
-from vision.tiling import OVERLAP, merged, tiles_of, whole_ones
 
 
 def read(path: Path) -> Rgb:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.scenes import ORIGIN, consumer_track, drive, surveyed_track
 from vision.errors import TrackError
-from vision.fixes import Fix
 from vision.geo import wrap_deg
-from vision.track import Track, read_track, track_from_fixes
+from vision.tracks.fixes import Fix
+from vision.tracks.track import Track, read_track, track_from_fixes
 
 GPX = """<?xml version="1.0"?><gpx version="1.1" creator="t" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>
 {points}</trkseg></trk></gpx>"""

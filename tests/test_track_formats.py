@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests.scenes import ORIGIN
 from vision.errors import TrackError
-from vision.nmea import nmea_fixes
-from vision.track import Track, in_the_right_week, read_track
+from vision.tracks.nmea import nmea_fixes
+from vision.tracks.track import Track, in_the_right_week, read_track
 
 START = datetime(2026, 11, 9, 8, 0, 0, tzinfo=UTC)
 GOPRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "media" / "gopro-gps.mp4"

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from tests.pictures import jpeg, street
-from training.bootstrap import Pool, ap, ap50, draws, interval, mean_interval, precision_above, recall_above
-from training.breakdown import measure
-from training.conditions import Conditions, conditions
 from training.errors import TrainingError
-from training.evaluate import Looks, pool_of
-from training.evaluation_page import check_place, crop, write_page
-from training.metrics import IOU_THRESHOLDS, average_precisions, join
-from training.mistakes import false_alarms, misses, tally, worst
+from training.evaluation.bootstrap import Pool, ap, ap50, draws, interval, mean_interval, precision_above, recall_above
+from training.evaluation.breakdown import measure
+from training.evaluation.conditions import Conditions, conditions
+from training.evaluation.evaluate import Looks, pool_of
+from training.evaluation.metrics import IOU_THRESHOLDS, average_precisions, join
+from training.evaluation.mistakes import false_alarms, misses, tally, worst
+from training.evaluation.page import check_place, crop, write_page
 from training.sources import Label, Picture
 from vision.detections import Detections
 from vision.taxonomy import CLASSES

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.pictures import jpeg, street
-from training.card import BEGIN, END
-from training.config import TrainConfig
+from training.release.card import BEGIN, END
+from training.run.config import TrainConfig
 from vision.errors import JiejingError
 
 MANIFEST = """name = "{name}"
@@ -115,7 +115,7 @@ def test_evaluate_writes_figures_with_intervals(sources: dict[str, str], tmp_pat
 
 def test_evaluate_stores_thresholds_figures_and_card(sources: dict[str, str], tmp_path: Path) -> None:
     """With --store the model folder gets metrics.json and a table on its card; without a card nothing is stored."""
-    from vision.model import load_model
+    from vision.detecting.model import load_model
     from vision.shipped import model_folder
 
     folder = tmp_path / "model"
@@ -189,7 +189,7 @@ def test_publish_measures_what_was_not_measured(sources: dict[str, str], tmp_pat
 
 def test_a_card_is_drafted_from_the_run(sources: dict[str, str], tmp_path: Path) -> None:
     """It names each source with its licence and counts, how the run was made, and has a place for the figures."""
-    from training.card import draft
+    from training.release.card import draft
 
     assert call("dataset", "gather", *both(sources, tmp_path), "--out", str(tmp_path / "data")).exit_code == 0
     settings = tmp_path / "config.json"
@@ -203,7 +203,7 @@ def test_a_card_is_drafted_from_the_run(sources: dict[str, str], tmp_path: Path)
 
 def test_a_run_is_recorded_with_what_it_saw(sources: dict[str, str], tmp_path: Path) -> None:
     """Each start adds seed, software and one checksum of all data; a changed label file changes it."""
-    from training.record import write_record
+    from training.run.record import write_record
 
     data, run = tmp_path / "data", tmp_path / "run"
     config = TrainConfig(weights=tmp_path / "w.safetensors", seed=7)

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from training.clutter import stud, stud_make, stud_row
-from training.composite import Composite, drawn_scene, lay, make_all, on_picture, read, scrap, window, write
-from training.ground import View, draw_street
-from training.pieces import Piece, cut, read_pieces, write_pieces
+from training.composites.clutter import stud, stud_make, stud_row
+from training.composites.composite import Composite, drawn_scene, lay, make_all, on_picture, read, scrap, window, write
+from training.composites.ground import View, draw_street
+from training.composites.pieces import Piece, cut, read_pieces, write_pieces
 from training.sources import Label, Picture
 
 PATROL = View(focal=1350.0, height_m=1.8, horizon=100.0, centre=240.0, size=480)

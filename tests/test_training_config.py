@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from training.config import TrainConfig, read_config
 from training.errors import TrainingError
-from training.several import command, gpus, is_worker
+from training.run.config import TrainConfig, read_config
+from training.run.several import command, gpus, is_worker
 from training.sources import Label
 from training.teacher import groups_of, rows_of, teach, to_labels
 from vision.detections import Detections

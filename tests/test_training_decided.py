@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.pictures import jpeg, street
-from training.decided import (
+from training.errors import DatasetError
+from training.evaluation.decided import (
     DECISIONS,
     Decision,
     agreement,
@@ -18,7 +19,6 @@ from training.decided import (
     decisions_text,
     read_decisions,
 )
-from training.errors import DatasetError
 from vision.detections import Detections
 
 BOX = (10.0, 10.0, 60.0, 60.0)
@@ -94,9 +94,9 @@ def test_a_model_folder_starts_a_run_where_the_model_ended(tmp_path: Path) -> No
     import torch
 
     from training.errors import TrainingError
-    from training.export import as_input
-    from training.network import from_folder
-    from vision.model import load_model
+    from training.release.export import as_input
+    from training.run.network import from_folder
+    from vision.detecting.model import load_model
     from vision.shipped import model_folder
 
     pictures = []

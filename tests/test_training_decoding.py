@@ -11,8 +11,8 @@ import pytest
 
 from tests.pictures import jpeg, street
 from training.decoding import as_served, fitted
-from vision.detector import Detector
-from vision.media import picture_header
+from vision.detecting.detector import Detector
+from vision.pictures.media import picture_header
 
 SIDE = 320
 PAD = 114
@@ -71,7 +71,7 @@ def test_a_training_picture_is_the_servers_input(
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
     from ultralytics.cfg import get_cfg
 
-    from training.trainer import StreetDataset
+    from training.run.trainer import StreetDataset
 
     (tmp_path / "labels").mkdir()
     for path in pictures:
@@ -80,7 +80,7 @@ def test_a_training_picture_is_the_servers_input(
     geometry = "mosaic mixup cutmix copy_paste degrees translate scale shear perspective fliplr flipud"
     nothing = [*geometry.split(), *["hsv_h", "hsv_s", "hsv_v", "bgr"]]
     plain = get_cfg(overrides=dict.fromkeys(nothing, 0.0))
-    from training.augment import patrol_camera
+    from training.run.augment import patrol_camera
 
     plain.augmentations = patrol_camera(0)
     for cache in (None, "ram"):

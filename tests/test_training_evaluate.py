@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.evaluate import calibration, confusion, look, report, scenes_of, thresholds
-from training.export import ExportSpec, kept_share, model_toml, set_thresholds
+from training.evaluation.evaluate import calibration, confusion, look, report, scenes_of, thresholds
+from training.release.export import ExportSpec, kept_share, model_toml, set_thresholds
 from training.sources import Label, Picture
 from vision.detections import Detections
 from vision.taxonomy import CLASSES, STRUCTURES, WASTE

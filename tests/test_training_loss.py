@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch comes with the [train] extra")
 
-from training.masked_loss import MaskedBCE, known_mask, split_regions  # noqa: E402
+from training.run.masked_loss import MaskedBCE, known_mask, split_regions  # noqa: E402
 
 HIDDEN = ((0, 1, 2), (0,), (1, 2))  # region 0 hides every class, 1 the first, 2 the others
 

@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 
-from training.metrics import (
+from training.evaluation.metrics import (
     ANY_SIZE,
     IOU_THRESHOLDS,
     Scene,

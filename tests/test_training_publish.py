@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.bootstrap import ap50, interval
-from training.compare import Difference, compare
 from training.errors import TrainingError
-from training.evaluate import pool_of
-from training.export import ExportSpec, model_toml
-from training.publish import judge, measured_model, publish, rollback
+from training.evaluation.bootstrap import ap50, interval
+from training.evaluation.compare import Difference, compare
+from training.evaluation.evaluate import pool_of
+from training.release.export import ExportSpec, model_toml
+from training.release.publish import judge, measured_model, publish, rollback
 from training.sources import Label, Picture
+from vision.detecting.model import load_model
 from vision.detections import Detections
 from vision.errors import ModelError
-from vision.model import load_model
 from vision.taxonomy import CLASSES
 
 SHOWN = dict.fromkeys(CLASSES, 0.5)

@@ -28,7 +28,7 @@ def start(home: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from training.network import ARCHITECTURE, COCO_CLASSES, DetectionModel
+    from training.run.network import ARCHITECTURE, COCO_CLASSES, DetectionModel
 
     torch.manual_seed(0)
     model = DetectionModel(f"{ARCHITECTURE}.yaml", nc=COCO_CLASSES, verbose=False)
@@ -60,7 +60,7 @@ def test_unfolding_norms_keeps_the_function(start: Path) -> None:
     """Folded batch norms get the statistics of their inputs; the outputs stay the same to a thousandth."""
     import torch
 
-    from training.network import coco_model, unfold_norms
+    from training.run.network import coco_model, unfold_norms
 
     model = coco_model(start)
     pictures = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -78,7 +78,7 @@ def test_person_and_vehicle_start_from_coco(start: Path, data: Path) -> None:
     """The rows of person and vehicle are COCO's person and car; the model has thirteen classes."""
     import torch
 
-    from training.network import COCO_CAR, COCO_PERSON, coco_model, start_model
+    from training.run.network import COCO_CAR, COCO_PERSON, coco_model, start_model
     from vision.taxonomy import CLASS_IDS, CLASSES
 
     first = Path((data / "train.txt").read_text().split("\n")[0])
@@ -92,12 +92,12 @@ def test_person_and_vehicle_start_from_coco(start: Path, data: Path) -> None:
 def test_a_killed_run_resumes_and_becomes_a_model_folder(home: Path, start: Path, data: Path) -> None:
     """Killed after the first of two passes, a run goes on with the second; its export detects through the server's
     runtime, and each export keeps the trainer's detections."""
-    from training.config import TrainConfig
-    from training.export import ExportSpec, export
-    from training.quantise import MAY_LOSE, labelled_pictures
-    from training.trainer import RunFolder, train
-    from vision.detector import Detector
-    from vision.model import load_model
+    from training.release.export import ExportSpec, export
+    from training.release.quantise import MAY_LOSE, labelled_pictures
+    from training.run.config import TrainConfig
+    from training.run.trainer import RunFolder, train
+    from vision.detecting.detector import Detector
+    from vision.detecting.model import load_model
     from vision.taxonomy import CLASSES
 
     config = TrainConfig(weights=start, epochs=2, size=64, batch=2, close_mosaic=1, warmup_epochs=0, cache=False)
@@ -136,9 +136,9 @@ def _epochs(run: object) -> list[str]:
 
 def test_camera_faults_are_at_work(home: Path, start: Path, data: Path) -> None:
     """The loader holds our transforms, and one of them always applied changes the pixels but no box."""
-    from training.augment import patrol_camera
-    from training.config import TrainConfig
-    from training.trainer import RunFolder, camera_faults, train
+    from training.run.augment import patrol_camera
+    from training.run.config import TrainConfig
+    from training.run.trainer import RunFolder, camera_faults, train
 
     names: list[str] = []
     config = TrainConfig(weights=start, epochs=1, size=64, batch=2, close_mosaic=0, cache=False)
@@ -153,8 +153,8 @@ def test_camera_faults_are_at_work(home: Path, start: Path, data: Path) -> None:
 
 def test_same_seed_same_first_loss(home: Path, start: Path, data: Path) -> None:
     """Two runs of one seed report the same loss after their first pass."""
-    from training.config import TrainConfig
-    from training.trainer import RunFolder, train
+    from training.run.config import TrainConfig
+    from training.run.trainer import RunFolder, train
 
     losses = []
     for name in ("one", "two"):
@@ -167,9 +167,9 @@ def test_same_seed_same_first_loss(home: Path, start: Path, data: Path) -> None:
 
 def test_missing_data_and_weights_are_users_errors(home: Path, data: Path) -> None:
     """Without a gathered folder, or without start weights, the run says what to do."""
-    from training.config import TrainConfig
     from training.errors import TrainingError
-    from training.trainer import RunFolder, train
+    from training.run.config import TrainConfig
+    from training.run.trainer import RunFolder, train
 
     config = TrainConfig(weights=home / "nothing.safetensors", epochs=1, size=64)
     with pytest.raises(TrainingError, match="dataset gather"):
@@ -183,7 +183,7 @@ def test_another_activation_stays_through_a_checkpoint_and_a_rebuilt_network() -
     pytest.importorskip("ultralytics", reason="ultralytics comes with the [train] extra")
     from torch import nn
 
-    from training.network import ARCHITECTURE, DetectionModel, set_activation
+    from training.run.network import ARCHITECTURE, DetectionModel, set_activation
 
     def kinds(model: nn.Module) -> set[type]:
         return {type(m.act) for m in model.modules() if hasattr(m, "act")} - {nn.Identity}

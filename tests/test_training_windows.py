@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from training.composites.windows import cut_windows, window_of
 from training.errors import DatasetError
 from training.sources import Label, Picture, without_specks
-from training.windows import cut_windows, window_of
 
 
 def test_boxes_move_into_the_window_or_are_cut() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision.draw import shown_wh
+from vision.patrol.views import ENOUGH, MOST_EVIDENCE, View, choose_evidence
+from vision.pictures.draw import shown_wh
 from vision.sightings import EvidenceBox
-from vision.views import ENOUGH, MOST_EVIDENCE, View, choose_evidence
 
 
 def thing(worth: dict[str, float]) -> tuple[View, ...]:

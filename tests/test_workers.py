@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from tests import pictures
-from vision import worker
+from vision.detecting import worker
+from vision.detecting.workers import Job, Seen, Workers
 from vision.errors import Fault, ModelError
-from vision.workers import Job, Seen, Workers
 
 INPUT = (160, 160)
 
@@ -73,7 +73,7 @@ def test_a_frame_that_kills_workers_is_a_fault_and_its_neighbours_are_not(
     poison = tmp_path / f"{harm}.jpg"
     poison.write_bytes(files[0].read_bytes())
     (tmp_path / "sitecustomize.py").write_text(
-        "import vision.worker as w, os, signal, time\n"
+        "import vision.detecting.worker as w, os, signal, time\n"
         "look = w.look\n"
         "def trap(job, detector):\n"
         "    if job.name.endswith('crash.jpg'): os.kill(os.getpid(), signal.SIGSEGV)\n"
@@ -146,7 +146,7 @@ def test_the_process_ends_with_its_parent(files: list[Path]) -> None:
     """When the process that asked is killed, its worker does not stay behind."""
     code = f"""
 from tests.test_workers import job
-from vision.workers import Workers
+from vision.detecting.workers import Workers
 from pathlib import Path
 import time
 workers = Workers(input_wh={INPUT})

@@ -17,8 +17,8 @@ from training.sources import Label, Picture, Source, load, read_manifest, write_
 from vision.errors import UsageError
 
 if TYPE_CHECKING:
-    from training.compare import Difference
-    from training.evaluate import Looks
+    from training.evaluation.compare import Difference
+    from training.evaluation.evaluate import Looks
 
 MANIFESTS = Path(__file__).resolve().parents[1] / "datasets"
 MODELS = MANIFESTS.parent / "models"
@@ -72,11 +72,11 @@ def gather(
     for described, folder in named:
         pictures += _taught(described, folder, teacher or [], out)
     if cuts:
-        from training.windows import cut_windows
+        from training.composites.windows import cut_windows
 
         pictures += cut_windows(pictures, out / "windows", cuts)
     if composites is not None:
-        from training.composite import read
+        from training.composites.composite import read
 
         pictures += read(composites)
     summary = write_run_set(pictures, out, repeats, [described for described, _ in named])
@@ -96,7 +96,7 @@ def _times(option: str, values: list[str] | None) -> dict[str, int]:
 def _taught(described: Source, folder: Path, teachers: list[Path], out: Path) -> list[Picture]:
     """The pictures of a source, with what the teachers say of the groups that the manifest lets be taught."""
     from training.teacher import groups_of, teach
-    from vision.detector import Detector
+    from vision.detecting.detector import Detector
 
     taught: dict[str, tuple[Label, ...]] = {}
     known: frozenset[str] = frozenset()
@@ -129,8 +129,8 @@ def compose(
 
     Facades (sources that label adverts) serve as backdrops of drawn streets, those that label waste are laid upon.
     """
-    from training.composite import make_all, write
-    from training.pieces import read_pieces, write_pieces
+    from training.composites.composite import make_all, write
+    from training.composites.pieces import read_pieces, write_pieces
 
     cutouts = out / "pieces"
     if not cutouts.is_dir():
@@ -157,13 +157,13 @@ def compose(
 def train(
     data: Annotated[Path, typer.Option(help="Folder made by `dataset gather`.")],
     run: Annotated[Path, typer.Option(help="The run's folder; training goes on where a run in it stopped.")],
-    config: Annotated[Path | None, typer.Option(help="TOML file with the fields of training.config.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with the fields of training.run.config.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="name=value: changes one field.")] = None,
 ) -> None:
     """Train the detector; a run that was killed resumes from its last epoch."""
-    from training.config import read_config
-    from training.record import write_record
-    from training.several import is_worker
+    from training.run.config import read_config
+    from training.run.record import write_record
+    from training.run.several import is_worker
 
     wanted = read_config(config, setting or [])
     trainer = _trainer()
@@ -176,10 +176,10 @@ def train(
 
 def _trainer() -> ModuleType:
     try:
-        import training.trainer
+        import training.run.trainer
     except ImportError as error:
         raise TrainingError(f"{error}", remedy="install the training extra: pip install 'jiejing[train]'") from None
-    return training.trainer
+    return training.run.trainer
 
 
 def _input_wh(size: str | None) -> tuple[int, int] | None:
@@ -225,9 +225,7 @@ def evaluate(
     passes: Annotated[int, typer.Option(min=2, max=200, help="Patrols, one a day.", rich_help_panel=CITY)] = 10,
     km: Annotated[float, typer.Option(min=0.3, max=100, help="Kilometres of street.", rich_help_panel=CITY)] = 5.0,
     things: Annotated[int, typer.Option(min=1, help="Things that come and go.", rich_help_panel=CITY)] = 200,
-    rates: Annotated[
-        Path | None, typer.Option(help="Error rates; training/city_rates.toml.", rich_help_panel=CITY)
-    ] = None,
+    rates: Annotated[Path | None, typer.Option(help="Error rates; training/rates.toml.", rich_help_panel=CITY)] = None,
     matters: Annotated[Path | None, typer.Option(help="The city's own matters.", rich_help_panel=CITY)] = None,
     known_places: Annotated[
         bool, typer.Option("--known-places", help="True places with honest errors, no `locate`.", rich_help_panel=CITY)
@@ -238,7 +236,7 @@ def evaluate(
     With --cases: drive through simulated cities of known truth and score the cases that come of it.
     """
     if cases:
-        from training.city_commands import report_cases
+        from training.city.commands import report_cases
 
         report_cases(
             seed or [1],
@@ -253,10 +251,10 @@ def evaluate(
         return
     if not source:
         raise UsageError("evaluate", remedy="give --source NAME=FOLDER, or --cases")
-    from training.evaluation_page import check_place
-    from training.export import write_json
-    from training.measuring import measured, stored, write_mistakes
-    from vision.detector import Detector
+    from training.evaluation.measuring import measured, stored, write_mistakes
+    from training.evaluation.page import check_place
+    from training.release.export import write_json
+    from vision.detecting.detector import Detector
 
     if page is not None:
         check_place(page)
@@ -279,9 +277,9 @@ def _differences(
     a: str | Path, b: str | Path, pictures: list[Picture], looks_b: Looks | None = None
 ) -> list[Difference]:
     """B minus A on these pictures; `looks_b` when B has looked at them already."""
-    from training.compare import compare as compare_looks
-    from training.evaluate import look
-    from vision.detector import Detector
+    from training.evaluation.compare import compare as compare_looks
+    from training.evaluation.evaluate import look
+    from vision.detecting.detector import Detector
 
     detectors = [Detector.load(folder) for folder in (a, b)]
     looks = [look(detectors[0], pictures), looks_b if looks_b is not None else look(detectors[1], pictures)]
@@ -300,8 +298,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Hold two models against each other on the same pictures: B minus A, and whether that is more than luck."""
-    from training.decided import agreements, decided_difference, read_decisions
-    from vision.detector import Detector
+    from training.evaluation.decided import agreements, decided_difference, read_decisions
+    from vision.detecting.detector import Detector
 
     found = _differences(a, b, _validation(source, manifests))
     if decided is not None:
@@ -331,11 +329,11 @@ def publish(
 
     A model without figures of its own is measured first, as `jiejing evaluate --store` does.
     """
-    from training.measuring import measured, stored
-    from training.publish import judge, measured_model
-    from training.publish import publish as publish_model
-    from vision.detector import Detector
-    from vision.model import load_model
+    from training.evaluation.measuring import measured, stored
+    from training.release.publish import judge, measured_model
+    from training.release.publish import publish as publish_model
+    from vision.detecting.detector import Detector
+    from vision.detecting.model import load_model
 
     before = registry / name
     looks = None
@@ -364,7 +362,7 @@ def rollback(
     registry: Annotated[Path, typer.Option(help="Folder of published models.")] = MODELS,
 ) -> None:
     """Bring back the model that was published before."""
-    from training.publish import rollback as roll_back
+    from training.release.publish import rollback as roll_back
 
     typer.echo(str(roll_back(registry, name)))
 
@@ -381,9 +379,9 @@ def export(
 ) -> None:
     """Turn a checkpoint into a model folder (OpenVINO and ONNX), each checked against the trainer's own output."""
     _trainer()
-    from training.export import ExportSpec
-    from training.export import export as export_model
-    from training.quantise import labelled_pictures
+    from training.release.export import ExportSpec
+    from training.release.export import export as export_model
+    from training.release.quantise import labelled_pictures
 
     sizes = tuple((int(w), int(h)) for w, _, h in (option.partition("x") for option in size or ["640x640", "960x736"]))
     lists = {kind: (data / f"{kind}.txt").read_text(encoding="utf-8").split("\n")[:-1] for kind in ("train", "val")}
@@ -392,7 +390,7 @@ def export(
     spec = ExportSpec(name=name, sizes=sizes, int8=int8)
     found = export_model(checkpoint, folder, spec, calibration, checked, labelled_pictures(data) if int8 else ())
     if not (folder / "CARD.md").is_file():
-        from training.card import draft
+        from training.release.card import draft
 
         card = draft(name, data, checkpoint.parents[2] / "config.json")
         (folder / "CARD.md").write_text(card, encoding="utf-8")

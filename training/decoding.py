@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vision.detector import Letterbox
-from vision.media import Rgb, decode, picture_header, read_bytes
+from vision.detecting.detector import Letterbox
+from vision.pictures.media import Rgb, decode, picture_header, read_bytes
 
 # The grey around a picture that does not fill the input.
 PAD = 114

@@ -47,12 +47,12 @@ def calibrate(
 
     What the drive does not tell keeps its value in the camera file and gets a sigma that admits it.
     """
-    from vision.calibrate import FIELDS
-    from vision.calibrate import calibrate as solve
     from vision.camera import camera_json, read_camera
     from vision.errors import UsageError
-    from vision.locate_files import instant, read_detections
-    from vision.track import read_track
+    from vision.locating.calibrate import FIELDS
+    from vision.locating.calibrate import calibrate as solve
+    from vision.locating.locate_files import instant, read_detections
+    from vision.tracks.track import read_track
 
     if bool(media) == bool(detections):
         raise UsageError("camera calibrate", remedy="give either MEDIA or --detections FILE")
@@ -60,8 +60,8 @@ def calibrate(
     if detections is not None:
         frames, route = read_detections(detections, lens), read_track(track, start=instant(start))
     else:
+        from vision.detecting.workers import Workers
         from vision.pipeline import watch
-        from vision.workers import Workers
 
         with Workers(model) as workers:
             drive = watch(

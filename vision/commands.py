@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vision.detecting.model import Device
 from vision.errors import Fault, UsageError
-from vision.model import Device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vision.clock import ClockOffset
     from vision.detections import Detections
+    from vision.tracks.clock import ClockOffset
 
     Progress = Callable[[int, int], None]
 
@@ -109,10 +109,10 @@ def detect(
     """Find things in pictures. Boxes are pixels of the upright full-resolution picture."""
     if format_ is Format.yolo and output is None:
         raise UsageError("--format yolo writes one text file per picture", remedy="name a folder with -o DIR")
-    from vision.batch import detect_files
-    from vision.media import find_media
+    from vision.detecting.batch import detect_files
+    from vision.detecting.workers import Workers
+    from vision.pictures.media import find_media
     from vision.results import ListWriter, adder, image_ids, yolo_lines
-    from vision.workers import Workers
 
     files = find_media(paths)
     if not files:
@@ -178,10 +178,10 @@ def patrol(
     strict: Strict = False,
 ) -> None:
     """Turn one patrol into located things: pictures or video and a track in, GeoJSON and a report out."""
-    from vision.draw import draw_evidence
-    from vision.locate_files import feature, instant
+    from vision.detecting.workers import Workers
+    from vision.locating.locate_files import feature, instant
+    from vision.pictures.draw import draw_evidence
     from vision.pipeline import run_patrol
-    from vision.workers import Workers
 
     looking = Workers(model, threads=threads, input_wh=size_option(input_size), device=device, tiles=tiles)
     with progress_bar("patrol", json_) as progress, looking as workers:
@@ -261,7 +261,7 @@ def locate(
     json_: Json = False,
 ) -> None:
     """Say where standing things are, each once: geometry and joining alone, without pictures."""
-    from vision.locate_files import instant, locate_files
+    from vision.locating.locate_files import instant, locate_files
 
     collection, located = locate_files(detections, track, camera, start=instant(start), clock_offset_s=clock_offset)
     _write(collection, output)

@@ -11,26 +11,27 @@ from pathlib import Path
 
 import numpy as np
 
-from vision import frames, redact
 from vision.camera import Camera, assumed_camera, read_camera
-from vision.clock import ONE_CLOCK, ClockOffset, agreed, forced
+from vision.detecting.detector import Letterbox
+from vision.detecting.model import Model
+from vision.detecting.workers import Job, Workers
 from vision.detections import Detections, FrameDetections
-from vision.detector import Letterbox
-from vision.draw import shown_wh, to_jpeg
 from vision.errors import Fault, JiejingError, MediaError, TrackError
-from vision.frames import Frame
-from vision.locate import locate
-from vision.media import Rgb
-from vision.model import Model
-from vision.pacing import Pacer
+from vision.locating.locate import locate
 from vision.parallel import bounded_map
-from vision.resize import resize
+from vision.patrol import frames
+from vision.patrol.frames import Frame
+from vision.patrol.pacing import Pacer
+from vision.patrol.way import Way, way_of
+from vision.pictures import redact
+from vision.pictures.draw import shown_wh, to_jpeg
+from vision.pictures.media import Rgb
+from vision.pictures.resize import resize
+from vision.pictures.video import read_video
 from vision.sightings import EvidenceBox, Look, Sighting
 from vision.taxonomy import CLASSES, PRIVATE
-from vision.track import Track
-from vision.video import read_video
-from vision.way import Way, way_of
-from vision.workers import Job, Workers
+from vision.tracks.clock import ONE_CLOCK, ClockOffset, agreed, forced
+from vision.tracks.track import Track
 
 VIDEO_EVERY_S = 0.5
 # A camera set by hand or by its phone, where the drive itself does not tell.
@@ -119,7 +120,7 @@ def run_patrol(
 
     Raises TrackError when there is no usable track, CameraError for a wrong camera file, MediaError when no frame could
     be used. A picture that can't be read or judged becomes a fault. Frames that show nothing new are skipped undecoded
-    (`vision.pacing`).
+    (`vision.patrol.pacing`).
     """
     if workers is None:
         with Workers(model) as own:

@@ -13,8 +13,8 @@ from typing import Any
 
 from serve.errors import InvalidInputError
 from serve.intake.client import LocalFile, sha256_of
-from vision.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from vision.track import read_track
+from vision.pictures.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from vision.tracks.track import read_track
 
 STATE = ".jiejing-upload.json"
 _MEDIA = PICTURE_SUFFIXES | VIDEO_SUFFIXES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from serve.errors import InvalidInputError
 from vision.errors import TrackError
-from vision.track import read_track
+from vision.tracks.track import read_track
 
 # Receivers that never had a fix start at one of their epochs: 1970, 1980, 1999, 2019.
 _CLOCK_NEVER_SET = datetime(2020, 1, 1, tzinfo=UTC)

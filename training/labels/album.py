@@ -13,12 +13,12 @@ from training.labels.kinds import LabelFault
 from training.labels.looks import look_of
 from training.labels.values import LabelledBox, LabelledPicture, Seen, Xyxy
 from vision.errors import MediaError
-from vision.media import MAX_PICTURE_BYTES, decode, find_media, picture_header
+from vision.pictures.media import MAX_PICTURE_BYTES, decode, find_media, picture_header
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".mpo", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 # Label Studio puts eight hexadecimal digits before the name of an uploaded file.
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
-# What vision.media says -> our kind, first match.
+# What vision.pictures.media says -> our kind, first match.
 _KINDS_BY_WORDS = (
     ("empty", "picture-empty"),
     ("too many", "picture-huge"),

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from training.decided import DECISIONS, Decision, decisions_text
 from training.errors import DatasetError
+from training.evaluation.decided import DECISIONS, Decision, decisions_text
 from training.labels.album import Album
 from training.labels.classes import IGNORE
 from training.labels.importing import Imported, write_dataset
 from training.labels.kinds import LabelFault
 from training.labels.values import LabelledBox, LabelledPicture, Xyxy
 from training.sources import GROUPS
-from vision.media import MAX_PICTURE_BYTES
+from vision.pictures.media import MAX_PICTURE_BYTES
 from vision.taxonomy import CLASSES
 
 _TIMEOUT_S = 60.0

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vision.media import Rgb
+from vision.pictures.media import Rgb
 
 THUMB = 16
 # Look-alikes: so many of 63 bits may differ, and the thumbnails' correlation must reach so much.

@@ -14,7 +14,7 @@ import numpy as np
 
 from training.labels.values import LabelledPicture
 from vision.errors import MediaError
-from vision.media import Rgb, decode, picture_header, read_bytes
+from vision.pictures.media import Rgb, decode, picture_header, read_bytes
 
 TILE = 400
 CAPTION = 22

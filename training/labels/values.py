@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.labels.kinds import LabelFault
 from training.labels.looks import Look
-from vision.media import GpsFix
+from vision.pictures.media import GpsFix
 
 Xyxy = tuple[float, float, float, float]
 SPLITS = ("train", "val", "test")

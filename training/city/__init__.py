@@ -1,0 +1,1 @@
+"""Simulated cities of known truth, and cases measured against them."""

@@ -1,0 +1,1 @@
+"""A training run: configuration, network, loss, and the trainer."""

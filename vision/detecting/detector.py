@@ -1,0 +1,202 @@
+"""The detector: upright pixels in, `Detections` in full-resolution pixels out. OpenVINO on the CPU; no torch.
+
+A network's output is either dense, (1, 4 + classes, places) with corner boxes in input pixels and a score per class,
+and suppressed here (`nms_iou` in model.toml); or (1, n, 6): x_min, y_min, x_max, y_max, score and class id, best first,
+from a one-to-one head that needs no suppression.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vision import boxes
+from vision.detecting.model import Device, Model, check_input, load_model
+from vision.detecting.plausible import on_the_ground
+from vision.detecting.runtime import CpuRuntime, GpuRuntime, Runtime
+from vision.detecting.suppression import suppress
+from vision.detecting.tiling import Tile, merged, tiles_of, whole_ones
+from vision.detections import Detections
+from vision.pictures.media import Picture, Rgb, decode, picture_header, read_bytes
+from vision.pictures.resize import resize
+from vision.shipped import model_folder
+
+MAX_DETECTIONS = 300
+MinScore = float | tuple[float, ...] | None
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How a picture lies in the network's input: scaled to `inner_wh`, at `left_top`, the rest padded."""
+
+    input_wh: tuple[int, int]
+    inner_wh: tuple[int, int]
+    left_top: tuple[int, int]
+
+    @classmethod
+    def fit(cls, picture_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
+        """The largest placement of a picture of `picture_wh` pixels inside the input, centred."""
+        ratio = min(input_wh[0] / picture_wh[0], input_wh[1] / picture_wh[1])
+        inner = (
+            min(input_wh[0], max(1, round(picture_wh[0] * ratio))),
+            min(input_wh[1], max(1, round(picture_wh[1] * ratio))),
+        )
+        return cls(input_wh, inner, ((input_wh[0] - inner[0]) // 2, (input_wh[1] - inner[1]) // 2))
+
+    def place(self, pixels: Rgb, pad: int) -> Rgb:
+        """The picture resized and padded: (input height, input width, 3)."""
+        left, top = self.left_top
+        width, height = self.inner_wh
+        canvas = np.full((self.input_wh[1], self.input_wh[0], 3), pad, dtype=np.uint8)
+        canvas[top : top + height, left : left + width] = resize(pixels, self.inner_wh)
+        return canvas
+
+    def undo(self, boxes_xyxy: boxes.FloatArray, picture_wh: tuple[int, int]) -> boxes.FloatArray:
+        """Boxes (n, 4) in input pixels as pixels of the picture, cut at its edges."""
+        left, top = self.left_top
+        moved = boxes_xyxy - np.array([left, top, left, top], dtype=np.float64)
+        return boxes.clip(boxes.scale(moved, self.inner_wh, picture_wh), picture_wh)
+
+
+def choose_input(picture_wh: tuple[int, int], sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """The input size for a picture: least padding first; among inputs of one shape the largest that enlarges it by no
+    more than a tenth (more pixels than the picture has cost time and show things at sizes never learnt)."""
+
+    def worth(size: tuple[int, int]) -> tuple[float, bool, int]:
+        inner = Letterbox.fit(picture_wh, size).inner_wh
+        area = size[0] * size[1]
+        enlarged = inner[0] > 1.1 * picture_wh[0]
+        return round(inner[0] * inner[1] / area, 1), not enlarged, -area if enlarged else area
+
+    return max(sizes, key=worth)
+
+
+class Detector:
+    """A loaded model. Safe to share between threads."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threads: int = 2,
+        cores: int | None = None,
+        input_wh: tuple[int, int] | None = None,
+        exact: bool = False,
+        device: Device = "cpu",
+        tiles: bool = False,
+    ) -> None:
+        """As `load`, for a model that is loaded; `cores` for all threads together (one each); `exact`: what is
+        not INT8 is computed in float32."""
+        self.model = model
+        self._tiles = tiles
+        self._sizes = (input_wh,) if input_wh else model.input_sizes
+        self.threads = max(1, threads)
+        self._runtime: Runtime
+        if device == "gpu":
+            self._runtime = GpuRuntime(model)
+        else:
+            self._runtime = CpuRuntime(model, threads=self.threads, cores=max(self.threads, cores or 0), exact=exact)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        threads: int = 2,
+        input_wh: tuple[int, int] | None = None,
+        device: Device = "cpu",
+        tiles: bool = False,
+    ) -> Detector:
+        """Load a model by folder or shipped name; the default model without one.
+
+        `threads`: how many threads will call at once, each served by one core; `input_wh` (width, height) overrides
+        the model's own input sizes; `tiles`: pictures larger than the input are looked at in parts too, at their full
+        resolution (`vision.detecting.tiling`).
+
+        Raises ModelError when the folder is unknown, incomplete or fails its hashes, or when
+        there is no such device.
+        """
+        check_input(input_wh)
+        return cls(load_model(model_folder(folder)), threads=threads, input_wh=input_wh, device=device, tiles=tiles)
+
+    def input_for(self, picture_wh: tuple[int, int]) -> tuple[int, int]:
+        """The (width, height) of the input that a picture of this size is seen at."""
+        return choose_input(picture_wh, self._sizes)
+
+    def detect(
+        self,
+        pixels: Rgb,
+        *,
+        size_wh: tuple[int, int] | None = None,
+        min_score: MinScore = None,
+        input_wh: tuple[int, int] | None = None,
+    ) -> Detections:
+        """Find things in upright RGB pixels (height, width, 3).
+
+        `size_wh`: size of the full-resolution picture when `pixels` were decoded smaller; boxes come back in its
+        pixels. `min_score`, for all classes or one per class, replaces the model's thresholds; `input_wh` the input
+        size that fits the picture best.
+        """
+        size_wh = size_wh or (pixels.shape[1], pixels.shape[0])
+        wanted = self.model.thresholds if min_score is None else min_score
+        least: Scores = np.broadcast_to(np.asarray(wanted, dtype=np.float64), len(self.model.classes))
+        rows = self._rows(pixels, size_wh, input_wh or self.input_for(size_wh), least)
+        if self._tiles and input_wh is None:
+            parts = tiles_of(size_wh, self.input_for(size_wh)) if pixels.shape[1::-1] == size_wh else []
+            looks = [(part, self._part(pixels, part, least)) for part in parts]
+            rows = merged([rows, *(whole_ones(found, part, size_wh) for part, found in looks)], MAX_DETECTIONS)
+        return self._detections(rows, size_wh, least)
+
+    def _part(self, pixels: Rgb, part: Tile, least: Scores) -> boxes.FloatArray:
+        """What one tile of the picture shows, in pixels of the tile."""
+        left, top, right, bottom = part
+        size_wh = (right - left, bottom - top)
+        return self._rows(pixels[top:bottom, left:right], size_wh, self.input_for(size_wh), least)
+
+    def _rows(
+        self, pixels: Rgb, size_wh: tuple[int, int], input_wh: tuple[int, int], least: Scores
+    ) -> boxes.FloatArray:
+        """One look: rows (n, 6) of x_min, y_min, x_max, y_max in pixels of a picture of `size_wh`, score, class id."""
+        letterbox = Letterbox.fit(size_wh, input_wh)
+        output = self._runtime.infer(letterbox.place(pixels, self.model.pad))
+        if self.model.nms_iou is None:
+            rows = np.asarray(output[:MAX_DETECTIONS], dtype=np.float64)
+        else:
+            rows = suppress(output, least, self.model.nms_iou, MAX_DETECTIONS)
+        return np.hstack((letterbox.undo(rows[:, :4], size_wh), rows[:, 4:]))
+
+    def _detections(self, rows: boxes.FloatArray, size_wh: tuple[int, int], least: Scores) -> Detections:
+        scores = np.clip(rows[:, 4], 0.0, 1.0)
+        class_ids = rows[:, 5].round().astype(np.int64)
+        placed = rows[:, :4]
+        has_area = (placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])
+        keep = np.flatnonzero((scores >= least[class_ids]) & has_area)
+        keep = keep[np.argsort(-scores[keep], kind="stable")]
+        found = Detections(
+            np.asarray(placed[keep], dtype=np.float64),
+            np.asarray(scores[keep], dtype=np.float64),
+            class_ids[keep],
+            size_wh,
+            self.model.id,
+            self.model.classes,
+        )
+        return found.where(on_the_ground(found))
+
+    def detect_bytes(self, data: bytes, *, name: str = "picture", min_score: float | None = None) -> Detections:
+        """Find things in an encoded picture. Raises MediaError when it cannot be decoded."""
+        picture = picture_header(data, Path(name))
+        return self.detect(self.decode_for(data, picture), size_wh=picture.size_wh, min_score=min_score)
+
+    def detect_file(self, path: Path, *, min_score: float | None = None) -> Detections:
+        """Find things in a picture file. Raises MediaError when it cannot be read or decoded."""
+        return self.detect_bytes(read_bytes(path), name=str(path), min_score=min_score)
+
+    def decode_for(self, data: bytes, picture: Picture) -> Rgb:
+        """The picture's pixels at the least size that the detector still needs."""
+        if self._tiles:
+            return decode(data, picture)
+        return decode(data, picture, Letterbox.fit(picture.size_wh, self.input_for(picture.size_wh)).inner_wh)

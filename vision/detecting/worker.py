@@ -1,0 +1,103 @@
+"""The process that decodes and infers: takes jobs from a pipe, works on several at once, answers each once.
+
+It is started by `workers` and ends with it. What may crash or hang (decoders, the inference library) lives
+here, so that its end is not the end of a patrol or of a server.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from vision.detecting.detector import Detector
+from vision.detecting.model import Device
+from vision.detecting.workers import Job, Seen
+from vision.errors import Fault, MediaError, ModelError
+from vision.pictures import footage
+from vision.pictures.media import Rgb, picture_header, read_bytes
+
+
+def look(job: Job, detector: Detector) -> Seen | Fault:
+    """Do one job. What is wrong with the picture is a fault; what is wrong with the model raises ModelError."""
+    try:
+        pixels, size_wh = _pixels(job, detector)
+        quality = 1.0
+        if job.judge:
+            verdict = footage.judge(pixels)
+            if verdict.reason:
+                return Fault(job.name, verdict.reason, "clean the lens, or drive by daylight")
+            quality = verdict.quality
+        found = detector.detect(pixels, size_wh=size_wh, min_score=job.min_score, input_wh=job.input_wh)
+        return Seen(found, quality)
+    except MediaError as error:
+        return Fault.of(job.name, error)
+
+
+def _pixels(job: Job, detector: Detector) -> tuple[Rgb, tuple[int, int]]:
+    if job.pixels is not None:
+        return job.pixels, job.size_wh or (job.pixels.shape[1], job.pixels.shape[0])
+    data = job.data if job.data is not None else read_bytes(job.path or Path(job.name))
+    picture = job.picture or picture_header(data, job.path or Path(job.name))
+    return detector.decode_for(data, picture), picture.size_wh
+
+
+def serve(pipe: Connection, detector: Detector) -> None:
+    """Answer jobs until the pipe closes.
+
+    Comes in: (number, job). Goes out: (number, None) when a job begins, (number, answer) when it is done; an answer is
+    what `look` returns, or the ModelError that it raised.
+    """
+    jobs: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
+    sending = threading.Lock()
+
+    def work() -> None:
+        while True:
+            number, job = jobs.get()
+            with sending:
+                pipe.send((number, None))
+            answer: Seen | Fault | ModelError
+            try:
+                answer = look(job, detector)
+            except ModelError as error:
+                answer = error
+            except BaseException:  # noqa: BLE001, a crash like any other: the watchdog replaces this process
+                traceback.print_exc()
+                os._exit(1)
+            with sending:
+                pipe.send((number, answer))
+
+    for index in range(detector.threads):
+        threading.Thread(target=work, name=f"look-{index}", daemon=True).start()
+    while True:
+        jobs.put(pipe.recv())
+
+
+def refuse(pipe: Connection, error: ModelError) -> None:
+    """Answer every job with the error that keeps this process from working, until the pipe closes."""
+    while True:
+        number, _ = pipe.recv()
+        pipe.send((number, error))
+
+
+def main(
+    descriptor: int, folder: str, threads: int, input_wh: tuple[int, int] | None, device: Device, tiles: bool
+) -> None:
+    """Run as a process of its own; `descriptor` is the pipe's. Ends, come what may, when the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
+    pipe = Connection(descriptor)
+    try:
+        try:
+            detector = Detector.load(folder, threads=threads, input_wh=input_wh, device=device, tiles=tiles)
+        except ModelError as error:
+            refuse(pipe, error)
+        else:
+            serve(pipe, detector)
+    except (EOFError, OSError):
+        pass
+    finally:
+        os._exit(0)  # a thread that hangs in native code must not keep the process

@@ -1,0 +1,171 @@
+"""The measurement model: the box that a standing or moving thing shows in a frame, and how it changes.
+
+A thing is an upright cuboid: centre east and north (metres), yaw of its long axis (radians, anticlockwise from east),
+natural logarithms of length, width and height (metres), height of its base above the road, velocity east and north.
+A frame is a place, a heading and the tilt of the vehicle's axes against the road below: pitch nose up +, roll left
+side up + (radians). The road is a plane through the wheels; the lens is `camera.height_m` above it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vision.camera import Camera
+from vision.geo import FloatArray, rotation
+from vision.locating.observations import BOTTOM, LEFT, RIGHT, TOP, BoolArray, IntArray, Observations
+
+EAST, NORTH, YAW, LENGTH, WIDTH, HEIGHT, BASE, V_EAST, V_NORTH = range(9)
+THING = 9
+PLACE_EAST, PLACE_NORTH, HEADING, PITCH, ROLL, LOG_LENS_HEIGHT, LOG_FOCAL = range(7)
+FRAME = 7
+# Pixels of a 1,000-pixel-wide picture by which annotators and detectors differ on one edge, and the share of the side
+# by which a cuboid is a wrong shape. The second is the same in all frames that show one aspect of the thing.
+EDGE_PX, SHAPE_SHARE = 1.6, 0.05
+HIDDEN_FACTOR = 4.0
+ROBUST = 3.0
+_NEAREST_M = 0.3
+_SIGNS = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]], float) / 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameStates:
+    """k frames: `place_m` (k, 2) east, north of the point that the track gives; `lever_m`: the lens forward and left of
+    it; `heading` (k,) radians clockwise from north; `tilt` (k, 2) pitch and roll
+    of the vehicle against the road, radians; the corrections of lens height and focal length as logarithms."""
+
+    place_m: FloatArray
+    lever_m: tuple[float, float]
+    heading: FloatArray
+    tilt: FloatArray
+    log_lens_height: float = 0.0
+    log_focal: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxRows:
+    """n boxes for the model: `thing`, `frame` (n,): indexes; `box`, `sigma` (n, 4): pixels; `bound` (n, 4): +1 where
+    only a prediction greater than the box's edge contradicts it, −1 where only a smaller one does, 0 where both do;
+    `elapsed_s` (n,): time against the thing's middle time."""
+
+    thing: IntArray
+    frame: IntArray
+    box: FloatArray
+    sigma: FloatArray
+    bound: IntArray
+    elapsed_s: FloatArray
+
+    def where(self, keep: BoolArray | IntArray) -> BoxRows:
+        """Only the selected rows."""
+        return BoxRows(
+            self.thing[keep], self.frame[keep], self.box[keep], self.sigma[keep], self.bound[keep], self.elapsed_s[keep]
+        )
+
+    def renumbered(self, thing: IntArray) -> BoxRows:
+        """The same rows under other thing numbers."""
+        return replace(self, thing=thing)
+
+
+def box_rows(
+    seen: Observations, rows: IntArray, thing: IntArray, aspect_count: IntArray, shake_px: float, camera: Camera
+) -> BoxRows:
+    """The rows of `seen` as measurements of `thing` (n,).
+
+    `aspect_count` (n,): how many of the thing's rows show the same aspect of it, and so share one shape error;
+    `shake_px`: what the vehicle's unmeasured pitching adds to the upper and lower edges.
+    """
+    box, cut, hidden = seen.box[rows], seen.cut[rows], seen.hidden[rows]
+    side = np.maximum(box[:, [RIGHT, BOTTOM]] - box[:, [LEFT, TOP]], 1.0)[:, [0, 1, 0, 1]]
+    edge_px = EDGE_PX * camera.size_wh[0] / 1000
+    sigma2 = edge_px**2 + aspect_count[:, None] * (SHAPE_SHARE * side) ** 2
+    sigma2[:, [TOP, BOTTOM]] += shake_px**2
+    sigma = np.sqrt(sigma2) * np.where(hidden, HIDDEN_FACTOR, 1.0)
+    outward = np.array([1, 1, -1, -1])
+    bound = np.where(cut, outward, 0)
+    sideways = cut[:, LEFT] | cut[:, RIGHT]  # the corner that makes the lower or upper edge may be out of sight
+    for edge in (TOP, BOTTOM):
+        bound[sideways, edge] = outward[edge]
+    counts = np.bincount(thing)
+    time_s = seen.time_s[seen.frame[rows]]
+    middle = np.bincount(thing, time_s) / np.maximum(counts, 1)
+    return BoxRows(thing, seen.frame[rows], box, sigma, bound, time_s - middle[thing])
+
+
+def linearise(
+    rows: BoxRows, things: FloatArray, frames: FrameStates, camera: Camera
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Whitened residuals (n, 4) of predicted against seen edges, and their derivatives by the thing (n, 4, 9) and by
+    the frame (n, 4, 7), at `things` (t, 9)."""
+    x = things[rows.thing]
+    heading, tilt = frames.heading[rows.frame], frames.tilt[rows.frame]
+    sin, cos = np.sin(heading), np.cos(heading)
+    to_road = np.stack([np.stack([sin, cos], axis=1), np.stack([-cos, sin], axis=1)], axis=1)  # (n, 2, 2)
+    lever = np.array(frames.lever_m)
+    lens = frames.place_m[rows.frame] + lever @ to_road
+    long, wide, tall = np.exp(x[:, LENGTH]), np.exp(x[:, WIDTH]), np.exp(x[:, HEIGHT])
+    axis = np.stack([np.cos(x[:, YAW]), np.sin(x[:, YAW])], axis=1)
+    side = np.stack([-axis[:, 1], axis[:, 0]], axis=1)
+    along = _SIGNS[None, :, :1] * (long[:, None] * axis)[:, None]  # (n, 4 corners, 2)
+    across = _SIGNS[None, :, 1:] * (wide[:, None] * side)[:, None]
+    centre = x[:, :2] + x[:, V_EAST : V_NORTH + 1] * rows.elapsed_s[:, None]
+    away = centre[:, None] + along + across - lens[:, None]
+    level = away @ to_road.swapaxes(1, 2)
+    lens_height = camera.height_m * np.exp(frames.log_lens_height)
+    foot = (x[:, BASE] - lens_height)[:, None]
+    low = np.concatenate([level, np.broadcast_to(foot[..., None], (*level.shape[:2], 1))], axis=2)
+    high = low + np.array([0, 0, 1.0]) * tall[:, None, None]
+    corners = np.concatenate([low, high], axis=1)  # (n, 8, 3), four low ones first
+    to_vehicle = rotation(0.0, np.degrees(tilt[:, 0]), np.degrees(tilt[:, 1])).swapaxes(1, 2)
+    in_vehicle = corners @ to_vehicle.swapaxes(1, 2)
+    pixels = camera.project(in_vehicle)
+    chosen = np.stack(
+        [
+            pixels[:, :, 0].argmin(axis=1),
+            pixels[:, 4:, 1].argmin(axis=1) + 4,
+            pixels[:, :, 0].argmax(axis=1),
+            pixels[:, :4, 1].argmax(axis=1),
+        ],
+        axis=1,
+    )
+    pick = np.arange(len(x))[:, None]
+    coordinate = np.array([0, 1, 0, 1])
+    edge_points = in_vehicle[pick, chosen]
+    value = pixels[pick, chosen, coordinate]
+    middle = np.array(camera.centre_xy)[coordinate]
+    value = middle + (value - middle) * np.exp(frames.log_focal)
+    gradient = camera.gradient(edge_points)[:, np.arange(4), coordinate] * np.exp(frames.log_focal)  # (n, 4, 3)
+    off = (value - rows.box) / rows.sigma
+    silent = (rows.bound > 0) & (off < 0) | (rows.bound < 0) & (off > 0)
+    silent |= (camera.depth(edge_points) < _NEAREST_M) & (camera.model == "pinhole")
+    off = np.where(silent, 0.0, off)
+    gradient = np.where(silent[..., None], 0.0, gradient / rows.sigma[..., None])
+    on_road = gradient @ to_vehicle  # by the corner's forward, left, up on the road
+    flat, up = on_road[..., :2], on_road[..., 2]
+    by_place = flat @ to_road  # (n, 4, 2) by east, north
+    corner = chosen % 4
+    arm_long, arm_wide = along[pick, corner], across[pick, corner]
+    arm = arm_long + arm_wide
+    by_thing = np.empty((len(x), 4, THING))
+    by_thing[..., EAST : NORTH + 1] = by_place
+    by_thing[..., YAW] = by_place[..., 1] * arm[..., 0] - by_place[..., 0] * arm[..., 1]
+    by_thing[..., LENGTH] = (by_place * arm_long).sum(axis=2)
+    by_thing[..., WIDTH] = (by_place * arm_wide).sum(axis=2)
+    by_thing[..., HEIGHT] = up * (chosen >= 4) * tall[:, None]
+    by_thing[..., BASE] = up
+    by_thing[..., V_EAST : V_NORTH + 1] = by_place * rows.elapsed_s[:, None, None]
+    spot = level[pick, corner] + lever  # seen from the point that the heading turns about
+    by_frame = np.empty((len(x), 4, FRAME))
+    by_frame[..., PLACE_EAST : PLACE_NORTH + 1] = -by_place
+    by_frame[..., HEADING] = flat[..., 1] * spot[..., 0] - flat[..., 0] * spot[..., 1]
+    by_frame[..., PITCH] = gradient[..., 0] * edge_points[..., 2] - gradient[..., 2] * edge_points[..., 0]
+    by_frame[..., ROLL] = gradient[..., 1] * edge_points[..., 2] - gradient[..., 2] * edge_points[..., 1]
+    by_frame[..., LOG_LENS_HEIGHT] = -up * lens_height
+    by_frame[..., LOG_FOCAL] = np.where(silent, 0.0, (value - middle) / rows.sigma)
+    return off, by_thing, by_frame
+
+
+def robust(off: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Cost (half the robust square) and weight of whitened residuals: Cauchy's loss beyond `ROBUST` sigmas."""
+    share = (off / ROBUST) ** 2
+    return 0.5 * ROBUST**2 * np.log1p(share), 1 / (1 + share)

@@ -1,0 +1,181 @@
+"""One thing at a time: where it is, how large, and whether it stands or moves.
+
+All things are solved at once as separate small least-squares problems (Levenberg-Marquardt, one damping each). Each
+gets a tilt of the road of its own as a nuisance; the problem that shares tilt and path among all is `together`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vision.camera import Camera
+from vision.geo import FloatArray
+from vision.locating.cuboid import (
+    BASE,
+    HEADING,
+    HEIGHT,
+    LENGTH,
+    PITCH,
+    ROLL,
+    THING,
+    V_EAST,
+    WIDTH,
+    YAW,
+    BoxRows,
+    FrameStates,
+    linearise,
+    robust,
+)
+from vision.locating.observations import BoolArray, IntArray
+from vision.taxonomy import usual_size
+
+OWN = 4  # a thing's own pitch and roll of the road, heading error of the path (radians) and its rate (per second)
+UNKNOWN = THING + OWN
+# Long things stand along the road or across it, give or take.
+YAW_SIGMA = np.radians(15.0)
+ROUND_YAW_SIGMA = np.radians(60.0)
+ELONGATED = 1.3
+BASE_SIGMA, RAISED_BASE_SIGMA = 0.1, 0.5
+MOVING_SIGMA_MPS = 6.0
+# Before looking a thing may stand anywhere about its first rough place.
+PLACE_SIGMA_M = 400.0
+# How far one round may carry each unknown: metres, radians, logarithms, metres and radians per second.
+_STEP_LIMIT = np.array([8.0, 8.0, 0.4, 0.4, 0.4, 0.4, 0.5, 5.0, 5.0, 0.03, 0.06, 0.1, 0.1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prior:
+    """What is known of t things before looking: means and sigmas (t, 9) of the cuboid's numbers."""
+
+    mean: FloatArray
+    sigma: FloatArray
+
+    def where(self, keep: BoolArray | IntArray) -> Prior:
+        """Only the selected things."""
+        return Prior(self.mean[keep], self.sigma[keep])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solved:
+    """t things: cuboids (t, 9), own nuisances (t, 4), robust costs (t,) with priors, information (t, 13, 13), and the
+    logarithm of the evidence (t,) by Laplace's approximation."""
+
+    things: FloatArray
+    own: FloatArray
+    cost: FloatArray
+    information: FloatArray
+    log_evidence: FloatArray
+
+    def better(self, other: Solved) -> Solved:
+        """Of two solutions of each thing, the one with more evidence."""
+        first = self.log_evidence >= other.log_evidence
+
+        def pick(mine: FloatArray, others: FloatArray) -> FloatArray:
+            return np.where(first.reshape(-1, *[1] * (mine.ndim - 1)), mine, others)
+
+        return Solved(*(pick(getattr(self, name), getattr(other, name)) for name in self.__slots__))
+
+
+def prior_of(names: list[str], places: FloatArray, yaw: FloatArray, still_mps: float) -> Prior:
+    """Priors of things of the named classes at rough places (t, 2), with the long side along `yaw` (t,)."""
+    sizes = [usual_size(name) for name in names]
+    mean, sigma = np.zeros((len(names), THING)), np.full((len(names), THING), PLACE_SIGMA_M)
+    long = np.array([max(s.width, s.depth) for s in sizes])
+    short = np.array([min(s.width, s.depth) for s in sizes])
+    spread = np.array([s.spread for s in sizes])
+    mean[:, :2], mean[:, YAW] = places, yaw
+    mean[:, LENGTH], mean[:, WIDTH] = np.log(long), np.log(short)
+    mean[:, HEIGHT] = np.log([s.height for s in sizes])
+    mean[:, BASE] = [s.base for s in sizes]
+    sigma[:, YAW] = np.where(long > ELONGATED * short, YAW_SIGMA, ROUND_YAW_SIGMA)
+    sigma[:, LENGTH] = sigma[:, WIDTH] = sigma[:, HEIGHT] = spread
+    sigma[:, BASE] = [RAISED_BASE_SIGMA if s.base > 0.5 else BASE_SIGMA for s in sizes]
+    sigma[:, V_EAST:] = still_mps
+    return Prior(mean, sigma)
+
+
+def solve_each(
+    rows: BoxRows,
+    start: FloatArray,
+    prior: Prior,
+    frames: FrameStates,
+    camera: Camera,
+    own_sigma: FloatArray,
+    rounds: int = 8,
+) -> Solved:
+    """Solve t things from `start` (t, 9), each with nuisances of its own of sigmas `own_sigma` (4,): pitch, roll and
+    heading in radians, heading rate in radians per second."""
+    count = len(start)
+    mean = np.concatenate([prior.mean, np.zeros((count, OWN))], axis=1)
+    weight = 1 / np.concatenate([prior.sigma, np.tile(own_sigma, (count, 1))], axis=1) ** 2
+    state = np.concatenate([start, np.zeros((count, OWN))], axis=1)
+    rows = rows.where(np.argsort(rows.thing, kind="stable"))
+    cost, information, gradient = _normal(rows, state, mean, weight, frames, camera)
+    damping = np.full(count, 1e-2)
+    diagonal = np.arange(UNKNOWN)
+    open_ = np.arange(count)
+    for _ in range(rounds):
+        damped = information[open_]
+        damped[:, diagonal, diagonal] *= 1 + damping[open_, None]
+        step = -np.linalg.solve(damped, gradient[open_][..., None])[..., 0]
+        trial = state[open_] + np.clip(step, -_STEP_LIMIT, _STEP_LIMIT)
+        numbers = np.full(count, -1)
+        numbers[open_] = np.arange(len(open_))
+        part = rows.where(numbers[rows.thing] >= 0)
+        part = part.renumbered(numbers[part.thing])
+        found = _normal(part, trial, mean[open_], weight[open_], frames, camera)
+        gain = cost[open_] - found[0]
+        good = gain >= 0
+        better = open_[good]
+        state[better], cost[better] = trial[good], found[0][good]
+        information[better], gradient[better] = found[1][good], found[2][good]
+        damping[open_] = np.clip(damping[open_] * np.where(good, 0.2, 8.0), 1e-6, 1e6)
+        open_ = open_[~(good & (gain < 0.03)) & (damping[open_] < 1e5)]
+        if not len(open_):
+            break
+    _, log_det = np.linalg.slogdet(information)
+    evidence = -cost - 0.5 * log_det + 0.5 * np.log(weight).sum(axis=1)
+    return Solved(state[:, :THING], state[:, THING:], cost, information, evidence)
+
+
+def _normal(
+    rows: BoxRows, at: FloatArray, mean: FloatArray, weight: FloatArray, frames: FrameStates, camera: Camera
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Costs (t,), information (t, 13, 13) and gradients (t, 13) at states `at`; `rows` are sorted by thing."""
+    count = len(at)
+    bounds = np.searchsorted(rows.thing, np.arange(count))
+    filled = np.bincount(rows.thing, minlength=count) > 0
+
+    def summed(values: FloatArray) -> FloatArray:
+        total = np.zeros((count, *values.shape[1:]))
+        if len(values):
+            total[filled] = np.add.reduceat(values, bounds[filled], axis=0)
+        return total
+
+    own_rows, own_frames = apart(frames, rows, at[:, THING:])
+    off, by_thing, by_frame = linearise(own_rows, at[:, :THING], own_frames, camera)
+    cost, trust = robust(off)
+    turn = by_frame[..., HEADING, None]
+    rate = turn * rows.elapsed_s[:, None, None]
+    slope = np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1], turn, rate], axis=2)
+    weighted = slope * trust[..., None]
+    information = summed(weighted.swapaxes(1, 2) @ slope)
+    gradient = summed((weighted * off[..., None]).sum(axis=1))
+    away = at - mean
+    information[:, np.arange(UNKNOWN), np.arange(UNKNOWN)] += weight
+    total = summed(cost.sum(axis=1)) + 0.5 * (away**2 * weight).sum(axis=1)
+    return total, information, gradient + away * weight
+
+
+def apart(frames: FrameStates, rows: BoxRows, own: FloatArray) -> tuple[BoxRows, FrameStates]:
+    """Rows and frames in which every row is a frame of its own, with its thing's own tilt and heading error."""
+    mine = own[rows.thing]
+    apart = replace(
+        frames,
+        place_m=frames.place_m[rows.frame],
+        heading=frames.heading[rows.frame] + mine[:, 2] + mine[:, 3] * rows.elapsed_s,
+        tilt=frames.tilt[rows.frame] + mine[:, :2],
+    )
+    return replace(rows, frame=np.arange(len(rows.frame))), apart
