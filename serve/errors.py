@@ -23,6 +23,10 @@ class InvalidInputError(JiejingError):
     """What was sent can be read, but not used."""
 
 
+class HeaderError(InvalidInputError):
+    """A header that the protocol asks for is missing or cannot be read."""
+
+
 class MismatchError(JiejingError):
     """A file is not what its announcement said."""
 

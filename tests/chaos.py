@@ -38,6 +38,7 @@ from tests.serve_support import START, picture, thing
 
 JURISDICTION = "000000"
 SETTLED_WITHIN_S = 60.0
+_VEHICLES = 3
 
 
 @dataclass
@@ -76,14 +77,15 @@ class Fleet:
 
 class Sender(threading.Thread):
     """One vehicle that sends one patrol after the other until it is told to stop; `acknowledged` holds what it was
-    told is there: patrol id, and each file's hash and bytes. It has two patrols waiting at most, so that what waits in
-    the end is stuck, and not only late on a busy machine."""
+    told is there: patrol id, and each file's hash and bytes. It has `ahead` patrols waiting at most, so that what waits
+    in the end is stuck, and not only late on a busy machine; with 0 it never waits."""
 
-    def __init__(self, number: int, port: int, folder: Path, sleep_s: float) -> None:
+    def __init__(self, number: int, port: int, folder: Path, sleep_s: float, ahead: int) -> None:
         super().__init__(daemon=True)
         self._number = number
         self._folder = folder
         self._sleep_s = sleep_s
+        self._ahead = ahead
         self._vehicle = Vehicle(f"http://127.0.0.1:{port}", f"v{number}", patience_s=600)
         self.over = threading.Event()
         self.acknowledged: dict[str, dict[str, bytes]] = {}
@@ -115,21 +117,20 @@ class Sender(threading.Thread):
         if number % 3 == 0:
             # A vehicle that did not hear the answer says everything again.
             assert self._vehicle.upload(START - timedelta(minutes=10 * number), paths) == patrol
-        before = list(self.acknowledged)[-1:]
         self.acknowledged[patrol] = sent
-        for earlier in before:
-            self._vehicle.wait(earlier, every_s=0.2)
+        if 0 < self._ahead <= number + 1:
+            self._vehicle.wait(list(self.acknowledged)[-self._ahead], every_s=0.2)
 
 
 def ingest(
-    fleet: Fleet, *, vehicles: int, kills: int, stops: int, every_s: float, seed: int, database: Cluster | None
+    fleet: Fleet, *, ahead: int, kills: int, stops: int, every_s: float, seed: int, database: Cluster | None
 ) -> dict[str, Any]:
     """Run the whole thing; gives what was found."""
     rng = random.Random(seed)
     fleet.start()
     folder = fleet.data / "vehicles"
     folder.mkdir(parents=True)
-    senders = [Sender(number, fleet.port, folder, sleep_s=0.05) for number in range(vehicles)]
+    senders = [Sender(number, fleet.port, folder, 0.05, ahead) for number in range(_VEHICLES)]
     for sender in senders:
         sender.start()
     deeds = ["kill"] * kills + ["stop"] * stops
@@ -161,6 +162,7 @@ def ingest(
     failed = [repr(sender.error) for sender in senders if sender.error is not None or sender.is_alive()]
     url = fleet.settings.get("database_url", f"sqlite:///{fleet.data / 'jiejing.sqlite'}")
     books = Database(str(url))
+    waiting = _waiting(books)
     settled_s = _settle(books)
     found = _audit(books, fleet.data, senders)
     books.close()
@@ -168,6 +170,7 @@ def ingest(
         "killed": dict(killed),
         "seconds": round(time.monotonic() - began),
         "vehicles_failed": failed,
+        "waiting_at_the_end": waiting,
         "settled_after_s": settled_s,
         **found,
     }
@@ -177,14 +180,17 @@ def _settle(books: Database) -> float | None:
     """Seconds until nothing waits any more; None when that takes too long."""
     began = time.monotonic()
     while time.monotonic() - began < SETTLED_WITHIN_S:
-        with books.reading(JURISDICTION) as desk:
-            waiting = desk.connection.scalar(
-                sa.select(sa.func.count()).select_from(patrols).where(patrols.c.state.in_(["queued", "processing"]))
-            )
-        if not waiting:
+        if not _waiting(books):
             return round(time.monotonic() - began, 1)
         time.sleep(0.5)
     return None
+
+
+def _waiting(books: Database) -> int:
+    """How many patrols wait or are in work."""
+    with books.reading(JURISDICTION) as desk:
+        wanted = patrols.c.state.in_(["queued", "processing"])
+        return int(desk.connection.scalar(sa.select(sa.func.count()).select_from(patrols).where(wanted)) or 0)
 
 
 def _audit(books: Database, data: Path, senders: Sequence[Sender]) -> dict[str, Any]:
@@ -242,7 +248,14 @@ def is_right(found: dict[str, Any]) -> bool:
 
 
 def run(
-    *, kills: int, stops: int = 0, workers: int = 1, postgres: bool = False, every_s: float = 1.5, seed: int = 1
+    *,
+    kills: int,
+    stops: int = 0,
+    workers: int = 1,
+    postgres: bool = False,
+    every_s: float = 1.5,
+    ahead: int = 2,
+    seed: int = 1,
 ) -> dict[str, Any]:
     """One run on a folder of its own."""
     client._LONGEST_PAUSE_S = 1.0
@@ -256,7 +269,7 @@ def run(
             settings |= {"database_url": database.url("books"), "jobs_url": database.url("jobs")}
         fleet = Fleet(data, settings, workers, embedded=not postgres)
         stack.callback(fleet.close)
-        found = ingest(fleet, vehicles=3, kills=kills, stops=stops, every_s=every_s, seed=seed, database=database)
+        found = ingest(fleet, ahead=ahead, kills=kills, stops=stops, every_s=every_s, seed=seed, database=database)
         return {"postgres": postgres, "workers": workers, **found, "right": is_right(found)}
 
 
@@ -268,6 +281,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--every", type=float, default=1.5, help="Mean seconds between kills.")
+    parser.add_argument("--ahead", type=int, default=2, help="Patrols of one vehicle that wait at most; 0: any number.")
     parser.add_argument("--seed", type=int, default=1)
     said = parser.parse_args()
     found = run(
@@ -276,6 +290,7 @@ def main() -> int:
         workers=said.workers,
         postgres=said.postgres,
         every_s=said.every,
+        ahead=said.ahead,
         seed=said.seed,
     )
     sys.stdout.write(json.dumps(found) + "\n")

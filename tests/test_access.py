@@ -330,6 +330,7 @@ def test_answers_carry_security_headers(tmp_path: Path) -> None:
     for headers in (plain, secure, refused):
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
         assert headers["cache-control"] == "no-store"
     assert "strict-transport-security" not in plain
     assert "max-age" in secure["strict-transport-security"]

@@ -74,6 +74,16 @@ def test_what_is_no_picture_is_a_problem(client: TestClient, content: bytes) -> 
     assert answer.json()["remedy"]
 
 
+def test_the_same_key_is_not_looked_at_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an Idempotency-Key the answer is kept: the same picture is answered without a look, another one refused."""
+    key = {"Idempotency-Key": "one"}
+    first = client.post("/v1/detect", content=JPEG, headers=key)
+    monkeypatch.setattr("serve.sight.Sight.detect", lambda *_: pytest.fail("looked again"))
+    assert client.post("/v1/detect", content=JPEG, headers=key).json() == first.json()
+    other = client.post("/v1/detect", content=_turned(), headers=key)
+    assert (other.status_code, "another request" in other.json()["detail"]) == (422, True)
+
+
 def test_a_form_without_a_file_is_a_problem(client: TestClient) -> None:
     """A form that holds words only is refused."""
     answer = client.post("/v1/detect", data={"x": "1"}, files={})

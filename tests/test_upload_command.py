@@ -30,6 +30,9 @@ def _pass(at: Path, name: str = "pass-1", pictures: int = 2) -> Path:
     (made / "0.jpg").write_bytes(picture(thing("bin"), name=name))
     (made / "track.csv").write_text(TRACK, "utf-8")
     (made / "notes.txt").write_text("not sent", "utf-8")
+    (made / "._0.jpg").write_bytes(b"what a Mac leaves on a card")
+    (made / ".Trashes").mkdir()
+    (made / ".Trashes/1.jpg").write_bytes(b"thrown away")
     return made
 
 

@@ -30,14 +30,24 @@ CaseId = Annotated[str, Path(pattern="^[0-9a-z]{1,40}$")]
 PictureId = Annotated[str, Path(pattern="^[0-9a-z]{1,40}$")]
 
 
+def _said(count: int) -> dict[str, Any]:
+    """For the description of the interface: so many numbers with commas between."""
+    number = r"[+-]?[0-9]{1,6}(\.[0-9]{1,12})?"
+    return {"pattern": rf"^{number}(,{number}){{{count - 1}}}$"}
+
+
 def case_filter(
     class_name: Annotated[list[str] | None, Query(alias="class", description="May be given several times.")] = None,
     stage: Annotated[list[Stage] | None, Query(description="May be given several times; void ones only so.")] = None,
-    bbox: Annotated[str | None, Query(description="west,south,east,north in degrees")] = None,
+    bbox: Annotated[
+        str | None, Query(description="west,south,east,north in degrees", json_schema_extra=_said(4))
+    ] = None,
     since: Annotated[Moment | None, Query(description="Last seen at or after.")] = None,
     until: Annotated[Moment | None, Query(description="First seen at or before.")] = None,
     min_score: Annotated[float | None, Query(ge=0, le=1)] = None,
-    near: Annotated[str | None, Query(description="longitude,latitude,radius in metres")] = None,
+    near: Annotated[
+        str | None, Query(description="longitude,latitude,radius in metres", json_schema_extra=_said(3))
+    ] = None,
     cursor: Annotated[str | None, Query(description="From the link to the next page.")] = None,
 ) -> CaseFilter:
     """The filters of a request. Raises InvalidInputError when one cannot be read."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 
 from serve.access import Scope
-from serve.context import Here
+from serve.context import Context, Here
 from serve.doors.guard import needs
+from serve.doors.once import Key, answered, once
 from serve.errors import InvalidInputError, TooLargeError
+from serve.store.answers import Answer
 from vision.errors import MediaError
 
 router = APIRouter(prefix="/v1", tags=["detect"], dependencies=[needs(Scope.DETECT)])
@@ -59,6 +63,7 @@ async def _picture(request: Request, here: Here) -> bytes:
 
 @router.post(
     "/detect",
+    response_model=Detected,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -68,10 +73,24 @@ async def _picture(request: Request, here: Here) -> bytes:
         }
     },
 )
-def detect(data: Annotated[bytes, Depends(_picture)], here: Here) -> Detected:
+def detect(
+    data: Annotated[bytes, Depends(_picture)], request: Request, here: Here, idempotency_key: Key = None
+) -> Response:
     """Find things in one JPEG or PNG picture."""
     if not data:
         raise MediaError("the picture is empty", remedy="send a JPEG or PNG picture as the body")
+    said = hashlib.sha256(data).hexdigest()
+    before = answered(here, request, idempotency_key, said)
+    if before is not None:
+        return before
+    told = _look(data, here).model_dump(mode="json", by_alias=True)
+    if idempotency_key is None:
+        return JSONResponse(told)
+    # Looked first: a transaction that writes must not last as long as a look does.
+    return once(here, request, idempotency_key, said, lambda _desk: Answer(200, told))
+
+
+def _look(data: bytes, here: Context) -> Detected:
     found = here.sight.detect(data)
     width, height = found.size_wh
     boxes = found.boxes_xyxy.round(2).tolist()

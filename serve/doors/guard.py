@@ -13,7 +13,6 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve import access
@@ -22,6 +21,7 @@ from serve.context import CALLER
 from serve.doors.identity import Identity
 from serve.doors.limits import Buckets, limit_body
 from serve.doors.problems import of_error
+from serve.doors.routes import every_route
 from serve.errors import ForbiddenError, NotAllowedError, UnauthorizedError
 from serve.settings import Settings, is_loopback
 from vision.errors import JiejingError
@@ -48,6 +48,7 @@ _SECURITY_HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=(self)",
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",  # for scanners: browsers take frame-ancestors
 }
 _HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 _bearer = HTTPBearer(auto_error=False, description="A key of `jiejing keys create`, or a person's token.")
@@ -60,6 +61,13 @@ class Needs:
         self.scope = scope
         self.is_open = is_open
 
+
+class _Open(Needs):
+    def __call__(self) -> None:
+        """Anybody may come."""
+
+
+class _Asking(Needs):
     def __call__(self, request: Request, _token: Annotated[Any, Depends(_bearer)]) -> None:
         """Raises NotAllowedError when the caller lacks the scope."""
         caller: Caller = request.scope.get(CALLER, NOBODY)
@@ -71,21 +79,22 @@ class Needs:
 
 def needs(scope: access.Scope) -> Any:
     """A dependency: the route asks for this scope."""
-    return Depends(Needs(scope))
+    return Depends(_Asking(scope))
 
 
 # Dependencies: open to anybody; open to whoever is known.
-OPEN = Depends(Needs(None, is_open=True))
-KNOWN = Depends(Needs(None))
+OPEN = Depends(_Open(None, is_open=True))
+KNOWN = Depends(_Asking(None))
 
 
 def declared(app: FastAPI) -> dict[tuple[str, str], Needs | None]:
     """What each (method, path) asks for; None where a route does not say."""
     found: dict[tuple[str, str], Needs | None] = {}
-    for route in _all_routes(app.routes):
+    for route in every_route(app):
         path = getattr(route, "path", "")
         if isinstance(route, APIRoute):
-            said = [one.dependency for one in route.dependencies if isinstance(one.dependency, Needs)]
+            dependencies: list[Any] = [one.dependency for one in route.dependencies]
+            said = [one for one in dependencies if isinstance(one, Needs)]
             for method in route.methods or ():
                 found[method, path] = said[-1] if said else None
         elif path not in _FRAMEWORKS:
@@ -100,15 +109,6 @@ def undeclared(app: FastAPI) -> list[str]:
         for (method, path), wanted in declared(app).items()
         if wanted is None or wanted.is_open != path.startswith(_OPEN_PREFIXES)
     )
-
-
-def _all_routes(routes: Iterable[BaseRoute]) -> Iterable[BaseRoute]:
-    for route in routes:
-        inner = getattr(route, "original_router", None)
-        if inner is None:
-            yield route
-        else:
-            yield from _all_routes(inner.routes)
 
 
 class Guard:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 
 def to_utc(moment: datetime) -> datetime:
@@ -18,4 +19,14 @@ def to_utc(moment: datetime) -> datetime:
         raise ValueError("a moment beyond the calendar") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(to_utc)]
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
+
+
+def _written(moment: Any) -> Any:
+    """Seconds since 1970 are a moment to pydantic, also as digits in a string; to us they are a vehicle's mistake."""
+    if isinstance(moment, int | float) or (isinstance(moment, str) and not _ISO.match(moment)):
+        raise ValueError("a moment as ISO 8601 writes it, such as 2026-11-20T08:00:00+08:00")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(to_utc), BeforeValidator(_written)]

@@ -37,20 +37,38 @@ def once(
 
     `said`: what the request asks for. Raises InvalidInputError when the key came with another request.
     """
-    if key is not None:
-        # A key belongs to the caller who made it up: another's answer is nobody else's business.
-        key = hashlib.sha256(f"{here.caller.id}\n{key}".encode()).hexdigest()
     with here.writing() as desk:
-        if key is not None:
-            text = said.model_dump_json() if isinstance(said, BaseModel) else said or ""
-            fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n{text}".encode()).hexdigest()
-            known = answers.reserve(desk, key, fingerprint, datetime.now(UTC))
-            if known is not None:
-                return _response(known)
+        if key is None:
+            return _response(act(desk))
+        kept_as, fingerprint = _own(here, key), _fingerprint(request, said)
+        known = answers.reserve(desk, kept_as, fingerprint, datetime.now(UTC))
+        if known is not None:
+            return _response(known)
         answer = act(desk)
-        if key is not None:
-            answers.keep(desk, key, answer)
+        answers.keep(desk, kept_as, answer)
     return _response(answer)
+
+
+def answered(here: Context, request: Request, key: str | None, said: str) -> Response | None:
+    """What was answered to this key before, without a transaction that writes: for what is better not done twice.
+
+    Raises InvalidInputError when the key came with another request.
+    """
+    if key is None:
+        return None
+    with here.reading() as desk:
+        known = answers.known(desk, _own(here, key), _fingerprint(request, said))
+    return None if known is None else _response(known)
+
+
+def _own(here: Context, key: str) -> str:
+    # A key belongs to the caller who made it up: another's answer is nobody else's business.
+    return hashlib.sha256(f"{here.caller.id}\n{key}".encode()).hexdigest()
+
+
+def _fingerprint(request: Request, said: BaseModel | str | None) -> str:
+    text = said.model_dump_json() if isinstance(said, BaseModel) else said or ""
+    return hashlib.sha256(f"{request.method} {request.url.path}\n{text}".encode()).hexdigest()
 
 
 def _response(answer: Answer) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import unicodedata
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,8 @@ _WRITES = [needs(Scope.PATROLS_WRITE)]
 _READS = [needs(Scope.PATROLS_READ)]
 _MANAGES = [needs(Scope.PATROLS_MANAGE)]
 
+# File systems take 255; the worker adds a few of its own.
+_LONGEST_NAME_BYTES = 240
 _EVENT_SECONDS = 0.5
 _LONGEST_STREAM_S = 3600
 PatrolId = Annotated[str, Path(pattern="^[0-9a-z]{1,40}$")]
@@ -43,17 +46,26 @@ class AnnouncedFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=200, description="Plain file name, without folders.")
+    name: str = Field(
+        min_length=1, max_length=200, description="Plain file name, without folders; 240 bytes in UTF-8 at most."
+    )
     kind: Literal["media", "track", "telemetry"]
-    size: int = Field(ge=0, description="In bytes.")
+    size: int = Field(ge=0, strict=True, description="In bytes.")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="Lower-case hex.")
 
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if name.startswith(".") or re.search(r"[/\\\x00-\x1f\x7f]", name):
-            raise ValueError("a plain file name, without folders, control characters or a leading dot")
+        if name.startswith(".") or re.search(r"[/\\]", name) or any(map(_is_hidden, name)):
+            raise ValueError("a plain file name, without folders, invisible characters or a leading dot")
+        if len(name.encode()) > _LONGEST_NAME_BYTES:
+            raise ValueError(f"a file name of at most {_LONGEST_NAME_BYTES} bytes in UTF-8")
         return name
+
+
+def _is_hidden(character: str) -> bool:
+    """Controls, marks that turn the reading direction, line separators: nothing that a name shows."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class PatrolAnnouncement(BaseModel):

@@ -13,12 +13,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from serve import errors
+from serve.doors.routes import methods_at
 from vision.errors import CameraError, JiejingError, MediaError, ModelError, TrackError
 
 STATUS: dict[type[JiejingError], HTTPStatus] = {
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.HeaderError: HTTPStatus.BAD_REQUEST,
     errors.MismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.TooLargeError: HTTPStatus.CONTENT_TOO_LARGE if hasattr(HTTPStatus, "CONTENT_TOO_LARGE") else HTTPStatus(413),
     errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
@@ -82,6 +84,18 @@ def of_error(error: JiejingError) -> JSONResponse:
     return answer
 
 
+def of_invalid(error: RequestValidationError) -> JSONResponse:
+    """The problem document of a request that is not what the route describes; a path that names nothing that could be
+    there is answered like one that names nothing that is."""
+    found = [{"field": ".".join(map(str, fault["loc"])), "reason": fault["msg"]} for fault in error.errors()]
+    if any(fault["field"].startswith("path.") for fault in found):
+        detail = "there is no such object: check the address"
+        return problem(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND.phrase, detail, remedy="check the address")
+    first = f"{found[0]['field']}: {found[0]['reason']}" if found else "the request cannot be read"
+    detail = f"{first}: correct it; /docs describes what is expected"
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request", detail, errors=found)
+
+
 def install(app: FastAPI) -> None:
     """Make the application answer with problem documents."""
 
@@ -99,15 +113,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        found = [
-            {"field": ".".join(str(step) for step in fault["loc"]), "reason": fault["msg"]} for fault in error.errors()
-        ]
-        first = f"{found[0]['field']}: {found[0]['reason']}" if found else "the request cannot be read"
-        detail = f"{first}: correct it; /docs describes what is expected"
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request", detail, errors=found)
+        return of_invalid(error)
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         detail = f"{request.method} {request.url.path}: {error.detail}: /docs lists what there is"
-        return problem(status, status.phrase, detail)
+        answer = problem(status, status.phrase, detail)
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            # RFC 9110, 15.5.6; the framework knows of one route only, and a path may have several.
+            answer.headers["Allow"] = ", ".join(methods_at(request.app, request.url.path))
+        return answer

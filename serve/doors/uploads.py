@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
@@ -24,9 +25,9 @@ from serve.access import Scope
 from serve.context import Here
 from serve.doors.guard import needs
 from serve.doors.once import Key, once
-from serve.doors.problems import of_error, problem
+from serve.doors.problems import of_error, of_invalid, problem
 from serve.doors.transfer import Transfer, chunks
-from serve.errors import ChecksumError, InvalidInputError, NotFoundError, TooLargeError
+from serve.errors import ChecksumError, HeaderError, InvalidInputError, NotFoundError, TooLargeError
 from serve.store.answers import Answer
 from serve.store.database import Desk
 from serve.store.uploads import Upload
@@ -60,6 +61,8 @@ class TusRoute(APIRoute):
                     response = await handle(request)
                 except JiejingError as error:
                     response = of_error(error)
+                except RequestValidationError as error:
+                    response = of_invalid(error)
                 except ClientDisconnect:
                     response = Response(status_code=400)
             response.headers["Tus-Resumable"] = TUS_VERSION
@@ -75,7 +78,32 @@ router = APIRouter(
     default_response_class=Response,  # answers are headers alone
     dependencies=[needs(Scope.PATROLS_WRITE)],
 )
-_CHUNK_BODY = {"requestBody": {"content": {CHUNK_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+def _described(*headers: tuple[str, bool, dict[str, Any]], body: bool | None = None) -> dict[str, Any]:
+    """For the description of the interface: the protocol's headers as (name, whether it must be there, schema), and
+    whether there must be a body; None: there is none."""
+    version = ("Tus-Resumable", True, {"type": "string", "const": TUS_VERSION})
+    said: dict[str, Any] = {
+        "parameters": [
+            {"name": name, "in": "header", "required": required, "schema": schema}
+            for name, required, schema in (version, *headers)
+        ]
+    }
+    if body is not None:
+        said["requestBody"] = {
+            "required": body,
+            "content": {CHUNK_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    return said
+
+
+_COUNT = {"type": "integer", "minimum": 0}
+_DIGEST = (
+    "Upload-Checksum",
+    False,
+    {"type": "string", "pattern": f"^({'|'.join(ALGORITHMS)}) [A-Za-z0-9+/]+={{0,2}}$"},
+)
 
 
 @router.options("", status_code=204)
@@ -90,7 +118,13 @@ def options(here: Here) -> Response:
     return Response(status_code=204, headers=headers)
 
 
-@router.post("", status_code=201, openapi_extra=_CHUNK_BODY)
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=_described(
+        ("Upload-Length", True, _COUNT), ("Upload-Metadata", True, {"type": "string"}), _DIGEST, body=False
+    ),
+)
 async def create(request: Request, here: Here, idempotency_key: Key = None) -> Response:
     """Begin to send an announced file; a body is its beginning. `Upload-Metadata` holds `patrol`, `sha256` (hex) and,
     if one likes, `filename`."""
@@ -121,7 +155,7 @@ async def create(request: Request, here: Here, idempotency_key: Key = None) -> R
     return answer
 
 
-@router.head("/{upload_id}", status_code=200)
+@router.head("/{upload_id}", status_code=200, openapi_extra=_described())
 async def offset_of(upload_id: UploadId, request: Request, here: Here) -> Response:
     """How much of the upload is durable."""
     async with request.app.state.transfers.turn(upload_id):
@@ -136,7 +170,9 @@ async def offset_of(upload_id: UploadId, request: Request, here: Here) -> Respon
     return Response(status_code=200, headers=headers)
 
 
-@router.patch("/{upload_id}", status_code=204, openapi_extra=_CHUNK_BODY)
+@router.patch(
+    "/{upload_id}", status_code=204, openapi_extra=_described(("Upload-Offset", True, _COUNT), _DIGEST, body=True)
+)
 async def append(upload_id: UploadId, request: Request, here: Here) -> Response:
     """Send the next bytes, from `Upload-Offset` on."""
     if request.headers.get("content-type") != CHUNK_TYPE:
@@ -153,7 +189,7 @@ async def append(upload_id: UploadId, request: Request, here: Here) -> Response:
     return Response(status_code=204, headers={"Upload-Offset": str(stands_at), **_expires(upload)})
 
 
-@router.delete("/{upload_id}", status_code=204)
+@router.delete("/{upload_id}", status_code=204, openapi_extra=_described())
 async def terminate(upload_id: UploadId, request: Request, here: Here) -> Response:
     """Give an upload up; a file that has arrived stays."""
     async with request.app.state.transfers.turn(upload_id):
@@ -211,19 +247,19 @@ def _number(request: Request, name: str) -> int:
     """A header that holds a count of bytes."""
     given = request.headers.get(name, "")
     if not re.fullmatch("[0-9]{1,18}", given):
-        raise InvalidInputError(f"the header {name} holds no count of bytes", remedy="send it as a whole number")
+        raise HeaderError(f"the header {name} holds no count of bytes", remedy="send it as a whole number")
     return int(given)
 
 
 def _metadata(header: str) -> dict[str, str]:
-    """`key base64,key base64` as a dict. Raises InvalidInputError."""
+    """`key base64,key base64` as a dict. Raises HeaderError."""
     found = {}
     try:
         for pair in filter(None, (part.strip() for part in header.split(","))):
             key, _, value = pair.partition(" ")
             found[key] = base64.b64decode(value.strip(), validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise InvalidInputError(
+        raise HeaderError(
             f"Upload-Metadata cannot be read: {error}", remedy="send pairs of a key and a Base64 value, with commas"
         ) from error
     return found
@@ -245,7 +281,7 @@ def _checksum(request: Request) -> tuple[str, bytes] | None:
     except (binascii.Error, ValueError):
         digest = b""
     if algorithm not in ALGORITHMS or not digest:
-        raise InvalidInputError(
+        raise HeaderError(
             "Upload-Checksum cannot be read", remedy=f"send one of {', '.join(ALGORITHMS)} and the digest in Base64"
         )
     return algorithm, digest

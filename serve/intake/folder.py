@@ -51,7 +51,11 @@ def runs_in(
             f"{folder} is no folder", remedy="give the folder that holds the pictures and the track"
         )
     found = (
-        [folder] if _is_run(folder) else sorted(path for path in folder.iterdir() if path.is_dir() and _is_run(path))
+        [folder]
+        if _is_run(folder)
+        else sorted(
+            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".") and _is_run(path)
+        )
     )
     if not found:
         raise InvalidInputError(f"{folder} holds no pictures or videos", remedy="give the folder of a patrol")
@@ -63,7 +67,12 @@ def runs_in(
 
 
 def _is_run(folder: Path) -> bool:
-    return any(path.suffix.lower() in _MEDIA or path.name in _TRACKS for path in folder.iterdir())
+    return any(_is_media(path.relative_to(folder)) or path.name in _TRACKS for path in folder.iterdir())
+
+
+def _is_media(path: Path) -> bool:
+    """By its suffix; what lies hidden is a system's own (`._0001.jpg`, `.Trashes/`), whatever its suffix."""
+    return path.suffix.lower() in _MEDIA and not any(part.startswith(".") for part in path.parts)
 
 
 def _track(folder: Path) -> Path | None:
@@ -84,7 +93,7 @@ def _run(
             f"{folder}: nothing says when the patrol started",
             remedy="give a track with dates, or --started-at 2026-11-20T08:00:00+08:00",
         )
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in _MEDIA)
+    paths = sorted(path for path in folder.rglob("*") if _is_media(path.relative_to(folder)) and path.is_file())
     if not paths:
         raise InvalidInputError(f"{folder} holds no pictures or videos", remedy="give the folder of a patrol")
     wanted = [(path, "media", "__".join(path.relative_to(folder).parts)) for path in paths]

@@ -36,12 +36,19 @@ def reserve(desk: Desk, key: str, request_sha256: str, now: datetime) -> Answer 
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
     if desk.connection.execute(insert(answers).values(row).on_conflict_do_nothing()).rowcount:
         return None
-    known = desk.connection.execute(sa.select(answers).where(*_is(desk, key))).one()
-    if known.request_sha256 != request_sha256:
+    return known(desk, key, request_sha256)
+
+
+def known(desk: Desk, key: str, request_sha256: str) -> Answer | None:
+    """The answer given before, if there is one. Raises InvalidInputError when the key came with another request."""
+    row = desk.connection.execute(sa.select(answers).where(*_is(desk, key))).one_or_none()
+    if row is None:
+        return None
+    if row.request_sha256 != request_sha256:
         raise InvalidInputError(
             "this Idempotency-Key came with another request", remedy="give every request a new key of its own"
         )
-    return Answer(known.status, known.body, known.headers)
+    return Answer(row.status, row.body, row.headers)
 
 
 def keep(desk: Desk, key: str, answer: Answer) -> None:

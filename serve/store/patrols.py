@@ -176,7 +176,11 @@ def expected(desk: Desk, patrol_id: str, sha256: str) -> tuple[FileEntry, bool]:
     """The announced file of that hash and whether it has arrived. Raises NotFoundError when none was announced."""
     get(desk, patrol_id)
     row = desk.connection.execute(
-        sa.select(files).where(files.c.patrol_id == patrol_id, files.c.sha256 == sha256).limit(1)
+        # Of files with the same bytes the track comes first: it alone is looked at when it arrives.
+        sa.select(files)
+        .where(files.c.patrol_id == patrol_id, files.c.sha256 == sha256)
+        .order_by(files.c.kind.desc())
+        .limit(1)
     ).one_or_none()
     if row is None:
         raise NotFoundError(
