@@ -22,7 +22,7 @@ KEY = "a-key-of-sixteen-and-more"
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A server with nine cases: seven bags every 25 m on one day, a shed and a stall on the next."""
     with running(tmp_path_factory.mktemp("data")) as client:
-        send(client, {"a.jpg": picture(*(thing(at_m=25.0 * i, score=0.4 + i / 20) for i in range(7)))})
+        send(client, {"a.jpg": picture(*(thing(at_m=25.0 * i, score=0.46 + i / 25) for i in range(7)))})
         later = {"b.jpg": picture(thing("shed", 200), thing("stall", 230, score=0.95))}
         send(client, later, started_at=START + days(1))
         yield client

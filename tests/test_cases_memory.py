@@ -210,3 +210,24 @@ def test_matching_gives_each_known_thing_once_whatever_the_order(
     again = match(chance.sample(seen, len(seen)), chance.sample(known, len(known)), MATTERS, lambda _, __: True)
     assert found == again
     assert len(set(found.values())) == len(found)
+
+
+def test_a_false_box_near_by_does_not_take_a_case_from_the_thing_itself() -> None:
+    """A faint box of a single frame lies nearer to the case than what nine frames show: the thing joins, no second
+    case is opened, and the false box joins nothing."""
+    books = Books()
+    books.take("p1", [sighting("p1", sigma_m=1.5)])
+    false = sighting("p2", 0.2, score=0.34, frames=1, day=1, sigma_m=1.5)
+    real = sighting("p2", 2.0, frames=9, day=1, sigma_m=1.5)
+    books.take("p2", [false, real])
+    (case,) = books.cases()
+    assert {part.sighting_id for part in case.seen if part.patrol_id == "p2"} == {real.id}
+
+
+def test_what_would_open_no_case_still_shows_that_a_thing_stands() -> None:
+    """A faint sighting right where a case stands is that thing, seen badly."""
+    books = Books()
+    books.take("p1", [sighting("p1")])
+    books.take("p2", [sighting("p2", 0.1, score=0.3, day=1)])
+    (case,) = books.cases()
+    assert {part.patrol_id for part in case.seen} == {"p1", "p2"}

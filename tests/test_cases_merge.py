@@ -136,7 +136,7 @@ def test_a_void_case_is_not_joined_by_others() -> None:
 def test_below_the_filing_score_a_case_waits_for_a_person() -> None:
     """A sure machine files; an unsure one only collects."""
     books = Books()
-    books.take("p1", [sighting("p1", score=0.4), sighting("p1", 9.0, score=0.9)])
+    books.take("p1", [sighting("p1", score=0.5), sighting("p1", 9.0, score=0.9)])
     assert sorted(case.stage.value for case in books.cases()) == ["collected", "filed"]
 
 

@@ -38,8 +38,8 @@ def test_codes_are_the_standards() -> None:
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (sighting(score=0.1), "its score of 0.10 is below 0.35"),
-        (sighting(score=0.3499), "its score of 0.34 is below 0.35"),
+        (sighting(score=0.1), "its score of 0.10 is below 0.45"),
+        (sighting(score=0.4499), "its score of 0.44 is below 0.45"),
         (sighting(frames=1), "seen in 1 frame only"),
         (sighting(class_name="bin"), "never a case"),
         (sighting(class_name="awning"), "permit register"),

@@ -108,6 +108,17 @@ def rounded(located: Located) -> list[tuple[str, float, float, float, int]]:
     return sorted(found)
 
 
+@pytest.mark.parametrize(("both", "cases"), [(1, 1), (2, 2)])
+def test_one_frame_of_three_that_shows_both_is_no_proof(both: int, cases: int) -> None:
+    """Pieces of six and three frames, two metres apart: one shared frame may hold a false box, two hold two things."""
+    first = replace(sighting("p1", sigma_m=1.0), seen_in=frozenset("abcdef"))
+    names = frozenset([*"ef"[:both], *"xyz"[: 3 - both]])
+    second = replace(sighting("p1", 2.0, frames=3, sigma_m=1.0), seen_in=names)
+    books = Books()
+    books.take("p1", [first, second])
+    assert len(books.cases()) == cases
+
+
 @settings(deadline=None, max_examples=5)
 @given(st.randoms(use_true_random=False), st.integers(0, 50))
 def test_the_order_of_frames_changes_nothing(chance: object, seed: int) -> None:

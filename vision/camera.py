@@ -112,13 +112,11 @@ class Camera:
         points = np.asarray(points_m, float)
         if self.model == "pinhole" and not any(self.distortion):
             optical = points @ self.optical_to_vehicle
-            depth = np.maximum(optical[..., 2], _NEAR)
-            zero = np.zeros_like(depth)
-            rows = [
-                np.stack([1 / depth, zero, -optical[..., 0] / depth**2], axis=-1) * self.focal_xy[0],
-                np.stack([zero, 1 / depth, -optical[..., 1] / depth**2], axis=-1) * self.focal_xy[1],
-            ]
-            return np.asarray(np.stack(rows, axis=-2) @ self.optical_to_vehicle.T)
+            near = 1 / np.maximum(optical[..., 2:], _NEAR)
+            plane = optical[..., :2] * near
+            right_down, into = self.optical_to_vehicle[:, :2].T, self.optical_to_vehicle[:, 2]
+            # (right − x · into) · focal / depth, and the same downwards.
+            return np.asarray((right_down - plane[..., None] * into) * (near * np.array(self.focal_xy))[..., None])
         step = 1e-4 * np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-3)
         columns = [
             (self.project(points + step * axis) - self.project(points - step * axis)) / (2 * step) for axis in np.eye(3)

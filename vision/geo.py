@@ -95,9 +95,8 @@ def rotation(yaw_deg: npt.ArrayLike, pitch_deg: npt.ArrayLike, roll_deg: npt.Arr
         np.radians(np.asarray(roll_deg, float)),
     )
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-    rows = [
-        [cy * cp, -sy * cr - cy * sp * sr, sy * sr - cy * sp * cr],
-        [sy * cp, cy * cr - sy * sp * sr, -cy * sr - sy * sp * cr],
-        [sp, cp * sr, cp * cr],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    turned = np.empty((*yaw.shape, 3, 3))
+    turned[..., 0, 0], turned[..., 0, 1], turned[..., 0, 2] = cy * cp, -sy * cr - cy * sp * sr, sy * sr - cy * sp * cr
+    turned[..., 1, 0], turned[..., 1, 1], turned[..., 1, 2] = sy * cp, cy * cr - sy * sp * sr, -cy * sr - sy * sp * cr
+    turned[..., 2, 0], turned[..., 2, 1], turned[..., 2, 2] = sp, cp * sr, cp * cr
+    return turned

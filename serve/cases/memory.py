@@ -28,6 +28,9 @@ SEEN_ODDS = 6.0
 OTHER_CLASS_COST = 4.0
 # The same for classes of different kin that the detector mistakes for one another.
 MISTAKEN_COST = 8.0
+# What would open no case is rather a false alarm near by: fainter than its matter asks, or seen in too few frames. How
+# much likelier that is than that the known thing shows itself so, as twice a logarithm, from a simulated city.
+FAINT_COST, BRIEF_COST = 11.0, 3.0
 # Squared distance, shift included, beyond which a pair is not even considered: receivers err by five sigmas at times.
 WIDE_GATE = 36.0
 # Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
@@ -144,6 +147,7 @@ def _pairs(
     pairs: list[list[_Pair]] = []
     for i, (sighting, around) in enumerate(zip(sightings, near, strict=True)):
         matter = matters.of(sighting.class_name)
+        doubt = FAINT_COST * (sighting.score < matter.min_score) + BRIEF_COST * (sighting.frames < matter.min_frames)
         mine = []
         for one, off_east, off_north in around:
             unlike = _unlike(matter, one)
@@ -152,7 +156,7 @@ def _pairs(
             own = _own(sighting, one, common[i], matter.spread_m)
             shift = sighting.shared_sigma_m**2 + common[i]
             if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) <= WIDE_GATE:
-                mine.append(_Pair(i, one.id, off_east, off_north, own, one.handicap + unlike))
+                mine.append(_Pair(i, one.id, off_east, off_north, own, one.handicap + unlike + doubt))
         pairs.append(mine)
     return pairs, [one.shared_sigma_m**2 + shared for one, shared in zip(sightings, common, strict=True)]
 

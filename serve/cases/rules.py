@@ -14,7 +14,7 @@ def why_no_case(sighting: Sighting, matter: Matter) -> str | None:
         return matter.why_not
     if sighting.score < matter.min_score:
         return (
-            # Cut, not rounded: .349 is not "0.35, below 0.35".
+            # Cut, not rounded: .449 is not "0.45, below 0.45".
             f"its score of {math.floor(sighting.score * 100) / 100:.2f} is below {matter.min_score:.2f},"
             f" the least that opens a case of {matter.code} {matter.name}"
         )

@@ -20,6 +20,8 @@ from serve.cases.values import Place, Sighting
 LONGEST_PAUSE = timedelta(seconds=8)
 # 97.5 % of the chi-square distribution with two degrees of freedom.
 GATE = 7.4
+# A false box beside a thing makes it two in one frame; things side by side share more of their frames than this.
+SHARED = 0.34
 _OWN_LEAST_M2 = 0.1**2
 
 
@@ -99,7 +101,8 @@ def _misfit(piece: Sighting, group: Sequence[Sighting], matters: Matters) -> flo
 def _together(one: Sighting, other: Sighting) -> bool:
     """Whether both were in view at once, as two things."""
     if one.seen_in and other.seen_in:
-        return bool(one.seen_in & other.seen_in)
+        both = len(one.seen_in & other.seen_in)
+        return both > SHARED * min(len(one.seen_in), len(other.seen_in))
     return one.first_seen <= other.last_seen and other.first_seen <= one.last_seen
 
 

@@ -14,7 +14,17 @@ from scipy.optimize import linear_sum_assignment
 from vision.boxes import area, clip, intersection
 from vision.camera import Camera
 from vision.geo import FloatArray
-from vision.locating.observations import LEFT, RIGHT, BoolArray, IntArray, Observations, rough_ranges, unlike
+from vision.locating.observations import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    BoolArray,
+    IntArray,
+    Observations,
+    rough_ranges,
+    unlike,
+)
 
 # An expectation may miss an edge by this share of the box's side and this many pixels of a 1,000-pixel-wide picture.
 SIDE_SHARE, EDGE_PX = 0.12, 4.0
@@ -325,7 +335,11 @@ class _Pairs:
         """By how many radians the whole frame seems turned, `slope` (m, 4) being how expectations change with that:
         of the turns that would bring one pair together the one that suits most boxes, if it is likely at all."""
         sides = np.array([LEFT, RIGHT])
-        free = ~self.cut[..., sides] & np.isfinite(self.unlike)[..., None]
+        # A turn hardly moves upper and lower edges: pairs that these keep apart need not be tried.
+        upright = np.array([TOP, BOTTOM])
+        high = self._squares(self._clipped(expected))[..., upright] * self.weight[..., upright]
+        may_be = np.isfinite(self.unlike) & (high.sum(axis=2) < GATE)
+        free = ~self.cut[..., sides] & may_be[..., None]
         along = slope[:, None, sides] * free
         off = (self.box[None] - expected[:, None])[..., sides]
         strength = (along**2).sum(axis=2)
@@ -344,9 +358,15 @@ class _Pairs:
 
     def _misfit(self, expected: FloatArray) -> FloatArray:
         """Mean squared misfit (m, n) over the edges that neither picture edge nor nearer box makes worthless."""
-        expected = np.clip(expected, 0, np.array(self.camera.size_wh * 2, float) - 1)
-        off2 = np.minimum(((expected[:, None] - self.box[None]) / self.tolerance) ** 2, 100.0)
-        cost = (off2 * self.weight).sum(axis=2)
+        expected = self._clipped(expected)
+        cost = (self._squares(expected) * self.weight).sum(axis=2)
         # What is expected outside the picture can't be seen in it.
         gone = (expected[:, 2] - expected[:, 0] < 2.0) | (expected[:, 3] - expected[:, 1] < 2.0)
         return np.asarray(np.where(gone[:, None], np.inf, cost))
+
+    def _squares(self, expected: FloatArray) -> FloatArray:
+        """Squared misfit (m, n, 4) of each edge, in units of what it may miss by."""
+        return np.minimum(((expected[:, None] - self.box[None]) / self.tolerance) ** 2, 100.0)
+
+    def _clipped(self, expected: FloatArray) -> FloatArray:
+        return np.clip(expected, 0, np.array(self.camera.size_wh * 2, float) - 1)

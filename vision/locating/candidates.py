@@ -19,6 +19,11 @@ ASPECT_RANGE, ASPECT_BEARING = 0.15, np.radians(10.0)
 ASPECT_S = 5.0
 _STEP_MPS = 1.0
 FARTHEST_JOIN_M, SPLINTER = 3.0, 2
+# Odds of moving against standing, as logarithms, before looking; what is not mobile moves only when someone carries it.
+MOBILE_ODDS, IMMOBILE_ODDS = 0.0, -3.0
+MOBILE = frozenset(
+    {"vehicle", "car", "van", "truck", "bus", "tram", "misc", "person", "pedestrian", "person_sitting", "cyclist"}
+)
 # Of two boxes in one frame, one shows a part of what the other shows when this much of it lies within.
 WITHIN = 0.7
 
@@ -42,6 +47,38 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def mobile(self) -> BoolArray:
+        """Which of the things (t,) are of a kind that drives or walks."""
+        return np.array([name in MOBILE for name in self.names], dtype=bool)
+
+    def where(self, keep: BoolArray) -> Candidates:
+        """Only the selected things (t,), numbered anew; boxes of others are nobody's."""
+        numbers = np.where(keep, np.cumsum(keep) - 1, -1)
+        rows = self.rows.where(keep[self.rows.thing])
+        return Candidates(
+            np.where(self.label >= 0, numbers[self.label], -1),
+            rows.renumbered(numbers[rows.thing]),
+            [name for name, kept in zip(self.names, keep, strict=True) if kept],
+            self.class_of[keep],
+            self.group[keep],
+            self.boxes[keep],
+            self.place[keep],
+            self.path_yaw[keep],
+            self.drift[keep],
+        )
+
+    def same_as(self, before: Candidates) -> IntArray:
+        """The number in `before` of each thing (t,) that has just the boxes it had there, −1 for the others."""
+        held = np.flatnonzero(self.label >= 0)
+        thing, former = self.label[held], before.label[held]
+        low, high = np.full(len(self), len(before)), np.full(len(self), -1)
+        np.minimum.at(low, thing, former)
+        np.maximum.at(high, thing, former)
+        same = (low == high) & (low >= 0)
+        same[same] = self.boxes[same] == before.boxes[low[same]]
+        return np.where(same, low, -1)
 
 
 def gather(seen: Observations, spots: Spots, label: IntArray, shake_px: float, camera: Camera) -> Candidates:
@@ -106,12 +143,28 @@ def _thinned(seen: Observations, spots: Spots, used: IntArray, thing: IntArray) 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
     """Candidates solved as standing and as moving. `moving` (t,): logarithm of how much more evidence there is for
-    even motion; `motion`: that solution."""
+    even motion, −∞ where it was out of the question; `motion`: that solution."""
 
     still: Solved
     prior: Prior
     moving: FloatArray
     motion: Solved
+
+    def taken_over(self, numbers: IntArray, solved: Judged, fresh: BoolArray) -> Judged:
+        """`solved`, in its order, where `fresh` (n,), and thing `numbers[i]` of these elsewhere."""
+        new = np.where(fresh, np.cumsum(fresh) - 1, -1)
+
+        def pick(mine: FloatArray, others: FloatArray) -> FloatArray:
+            found = np.empty((len(fresh), *mine.shape[1:]))
+            found[fresh], found[~fresh] = others, mine[numbers[~fresh]]
+            return found
+
+        return Judged(
+            self.still.spread(numbers).mixed(solved.still.spread(new), ~fresh),
+            Prior(pick(self.prior.mean, solved.prior.mean), pick(self.prior.sigma, solved.prior.sigma)),
+            pick(self.moving, solved.moving),
+            self.motion.spread(numbers).mixed(solved.motion.spread(new), ~fresh),
+        )
 
 
 def judge(
@@ -139,7 +192,9 @@ def judge(
     start = moving.mean.copy()
     start[:, V_EAST : V_NORTH + 1] = candidates.drift[:, 2:]
     start = np.where(fast[:, None], start, still.things)
-    motion = solve_each(rows, start, moving, frames, camera, own_sigma)
+    # An even motion, which has more to be chosen, has at most as much more evidence as standing costs.
+    doubtful = candidates.mobile | (still.cost > -IMMOBILE_ODDS)
+    motion = _some(rows, start, moving, frames, camera, own_sigma, doubtful)
     return Judged(still, prior, motion.log_evidence - still.log_evidence, motion)
 
 
@@ -157,19 +212,7 @@ def _some(
     part = rows.where(which[rows.thing])
     part = part.renumbered(numbers[part.thing])
     solved = solve_each(part, start[which], prior.where(which), frames, camera, own_sigma)
-
-    def spread(values: FloatArray, empty: float) -> FloatArray:
-        full = np.full((len(which), *values.shape[1:]), empty)
-        full[which] = values
-        return full
-
-    return Solved(
-        spread(solved.things, 0.0),
-        spread(solved.own, 0.0),
-        spread(solved.cost, 0.0),
-        spread(solved.information, 0.0),
-        spread(solved.log_evidence, -np.inf),
-    )
+    return solved.spread(np.where(which, numbers, -1))
 
 
 def merged(

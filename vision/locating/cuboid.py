@@ -26,6 +26,7 @@ EDGE_PX, SHAPE_SHARE = 1.6, 0.05
 HIDDEN_FACTOR = 4.0
 ROBUST = 3.0
 _NEAREST_M = 0.3
+_COORDINATE = np.array([0, 1, 0, 1])  # of a pixel, that makes each edge
 _SIGNS = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]], float) / 2
 
 
@@ -92,30 +93,81 @@ def box_rows(
     return BoxRows(thing, seen.frame[rows], box, sigma, bound, time_s - middle[thing])
 
 
+def misfits(rows: BoxRows, things: FloatArray, frames: FrameStates, camera: Camera) -> FloatArray:
+    """Whitened residuals (n, 4) of predicted against seen edges, at `things` (t, 9)."""
+    return _predicted(rows, things, frames, camera).off
+
+
 def linearise(
     rows: BoxRows, things: FloatArray, frames: FrameStates, camera: Camera
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Whitened residuals (n, 4) of predicted against seen edges, and their derivatives by the thing (n, 4, 9) and by
-    the frame (n, 4, 7), at `things` (t, 9)."""
+    """`misfits`, and their derivatives by the thing (n, 4, 9) and by the frame (n, 4, 7)."""
+    seen = _predicted(rows, things, frames, camera)
+    tall, lens_height = np.exp(things[rows.thing, HEIGHT]), camera.height_m * np.exp(frames.log_lens_height)
+    edges = np.arange(4)
+    gradient = camera.gradient(seen.points)[:, edges, _COORDINATE] * np.exp(frames.log_focal)  # (n, 4, 3)
+    gradient = np.where(seen.silent[..., None], 0.0, gradient / rows.sigma[..., None])
+    on_road = gradient @ seen.to_vehicle  # by the corner's forward, left, up on the road
+    flat, up = on_road[..., :2], on_road[..., 2]
+    by_place = flat @ seen.to_road  # (n, 4, 2) by east, north
+    pick, corner = np.arange(len(up))[:, None], seen.chosen % 4
+    arm_long, arm_wide = seen.along[pick, corner], seen.across[pick, corner]
+    arm = arm_long + arm_wide
+    by_thing = np.empty((len(up), 4, THING))
+    by_thing[..., EAST : NORTH + 1] = by_place
+    by_thing[..., YAW] = by_place[..., 1] * arm[..., 0] - by_place[..., 0] * arm[..., 1]
+    by_thing[..., LENGTH] = by_place[..., 0] * arm_long[..., 0] + by_place[..., 1] * arm_long[..., 1]
+    by_thing[..., WIDTH] = by_place[..., 0] * arm_wide[..., 0] + by_place[..., 1] * arm_wide[..., 1]
+    by_thing[..., HEIGHT] = up * (seen.chosen >= 4) * tall[:, None]
+    by_thing[..., BASE] = up
+    by_thing[..., V_EAST : V_NORTH + 1] = by_place * rows.elapsed_s[:, None, None]
+    spot = seen.level[pick, corner] + np.array(frames.lever_m)  # seen from the point that the heading turns about
+    by_frame = np.empty((len(up), 4, FRAME))
+    by_frame[..., PLACE_EAST : PLACE_NORTH + 1] = -by_place
+    by_frame[..., HEADING] = flat[..., 1] * spot[..., 0] - flat[..., 0] * spot[..., 1]
+    by_frame[..., PITCH] = gradient[..., 0] * seen.points[..., 2] - gradient[..., 2] * seen.points[..., 0]
+    by_frame[..., ROLL] = gradient[..., 1] * seen.points[..., 2] - gradient[..., 2] * seen.points[..., 1]
+    by_frame[..., LOG_LENS_HEIGHT] = -up * lens_height
+    by_frame[..., LOG_FOCAL] = np.where(seen.silent, 0.0, seen.from_middle / rows.sigma)
+    return seen.off, by_thing, by_frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Predicted:
+    """What n boxes should show: `off` (n, 4) whitened residuals, zero where `silent` (n, 4); `from_middle` (n, 4)
+    pixels of the edges from the picture's middle; `chosen` (n, 4): which of eight corners, four low ones first, make
+    left, upper, right, lower edge, and their `points` (n, 4, 3) in the vehicle's axes; `level` (n, 4, 2): the four on
+    the road; `along`, `across` (n, 4, 2): from centre to corner; `to_road` (n, 2, 2), `to_vehicle` (n, 3, 3)."""
+
+    off: FloatArray
+    silent: BoolArray
+    from_middle: FloatArray
+    chosen: IntArray
+    points: FloatArray
+    level: FloatArray
+    along: FloatArray
+    across: FloatArray
+    to_road: FloatArray
+    to_vehicle: FloatArray
+
+
+def _predicted(rows: BoxRows, things: FloatArray, frames: FrameStates, camera: Camera) -> _Predicted:
     x = things[rows.thing]
     heading, tilt = frames.heading[rows.frame], frames.tilt[rows.frame]
     sin, cos = np.sin(heading), np.cos(heading)
-    to_road = np.stack([np.stack([sin, cos], axis=1), np.stack([-cos, sin], axis=1)], axis=1)  # (n, 2, 2)
-    lever = np.array(frames.lever_m)
-    lens = frames.place_m[rows.frame] + lever @ to_road
+    to_road = np.stack([sin, cos, -cos, sin], axis=1).reshape(-1, 2, 2)
+    lens = frames.place_m[rows.frame] + np.array(frames.lever_m) @ to_road
     long, wide, tall = np.exp(x[:, LENGTH]), np.exp(x[:, WIDTH]), np.exp(x[:, HEIGHT])
     axis = np.stack([np.cos(x[:, YAW]), np.sin(x[:, YAW])], axis=1)
     side = np.stack([-axis[:, 1], axis[:, 0]], axis=1)
     along = _SIGNS[None, :, :1] * (long[:, None] * axis)[:, None]  # (n, 4 corners, 2)
     across = _SIGNS[None, :, 1:] * (wide[:, None] * side)[:, None]
     centre = x[:, :2] + x[:, V_EAST : V_NORTH + 1] * rows.elapsed_s[:, None]
-    away = centre[:, None] + along + across - lens[:, None]
-    level = away @ to_road.swapaxes(1, 2)
-    lens_height = camera.height_m * np.exp(frames.log_lens_height)
-    foot = (x[:, BASE] - lens_height)[:, None]
-    low = np.concatenate([level, np.broadcast_to(foot[..., None], (*level.shape[:2], 1))], axis=2)
-    high = low + np.array([0, 0, 1.0]) * tall[:, None, None]
-    corners = np.concatenate([low, high], axis=1)  # (n, 8, 3), four low ones first
+    level = (along + across + (centre - lens)[:, None]) @ to_road.swapaxes(1, 2)
+    foot = (x[:, BASE] - camera.height_m * np.exp(frames.log_lens_height))[:, None]
+    corners = np.empty((len(x), 8, 3))
+    corners[:, :4, :2] = corners[:, 4:, :2] = level
+    corners[:, :4, 2], corners[:, 4:, 2] = foot, foot + tall[:, None]
     to_vehicle = rotation(0.0, np.degrees(tilt[:, 0]), np.degrees(tilt[:, 1])).swapaxes(1, 2)
     in_vehicle = corners @ to_vehicle.swapaxes(1, 2)
     pixels = camera.project(in_vehicle)
@@ -129,40 +181,14 @@ def linearise(
         axis=1,
     )
     pick = np.arange(len(x))[:, None]
-    coordinate = np.array([0, 1, 0, 1])
-    edge_points = in_vehicle[pick, chosen]
-    value = pixels[pick, chosen, coordinate]
-    middle = np.array(camera.centre_xy)[coordinate]
-    value = middle + (value - middle) * np.exp(frames.log_focal)
-    gradient = camera.gradient(edge_points)[:, np.arange(4), coordinate] * np.exp(frames.log_focal)  # (n, 4, 3)
-    off = (value - rows.box) / rows.sigma
+    points = in_vehicle[pick, chosen]
+    middle = np.array(camera.centre_xy)[_COORDINATE]
+    from_middle = (pixels[pick, chosen, _COORDINATE] - middle) * np.exp(frames.log_focal)
+    off = (middle + from_middle - rows.box) / rows.sigma
     silent = (rows.bound > 0) & (off < 0) | (rows.bound < 0) & (off > 0)
-    silent |= (camera.depth(edge_points) < _NEAREST_M) & (camera.model == "pinhole")
+    silent |= (camera.depth(points) < _NEAREST_M) & (camera.model == "pinhole")
     off = np.where(silent, 0.0, off)
-    gradient = np.where(silent[..., None], 0.0, gradient / rows.sigma[..., None])
-    on_road = gradient @ to_vehicle  # by the corner's forward, left, up on the road
-    flat, up = on_road[..., :2], on_road[..., 2]
-    by_place = flat @ to_road  # (n, 4, 2) by east, north
-    corner = chosen % 4
-    arm_long, arm_wide = along[pick, corner], across[pick, corner]
-    arm = arm_long + arm_wide
-    by_thing = np.empty((len(x), 4, THING))
-    by_thing[..., EAST : NORTH + 1] = by_place
-    by_thing[..., YAW] = by_place[..., 1] * arm[..., 0] - by_place[..., 0] * arm[..., 1]
-    by_thing[..., LENGTH] = (by_place * arm_long).sum(axis=2)
-    by_thing[..., WIDTH] = (by_place * arm_wide).sum(axis=2)
-    by_thing[..., HEIGHT] = up * (chosen >= 4) * tall[:, None]
-    by_thing[..., BASE] = up
-    by_thing[..., V_EAST : V_NORTH + 1] = by_place * rows.elapsed_s[:, None, None]
-    spot = level[pick, corner] + lever  # seen from the point that the heading turns about
-    by_frame = np.empty((len(x), 4, FRAME))
-    by_frame[..., PLACE_EAST : PLACE_NORTH + 1] = -by_place
-    by_frame[..., HEADING] = flat[..., 1] * spot[..., 0] - flat[..., 0] * spot[..., 1]
-    by_frame[..., PITCH] = gradient[..., 0] * edge_points[..., 2] - gradient[..., 2] * edge_points[..., 0]
-    by_frame[..., ROLL] = gradient[..., 1] * edge_points[..., 2] - gradient[..., 2] * edge_points[..., 1]
-    by_frame[..., LOG_LENS_HEIGHT] = -up * lens_height
-    by_frame[..., LOG_FOCAL] = np.where(silent, 0.0, (value - middle) / rows.sigma)
-    return off, by_thing, by_frame
+    return _Predicted(off, silent, from_middle, chosen, points, level, along, across, to_road, to_vehicle)
 
 
 def robust(off: FloatArray) -> tuple[FloatArray, FloatArray]:

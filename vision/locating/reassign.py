@@ -13,7 +13,7 @@ from vision.camera import Camera
 from vision.geo import FloatArray
 from vision.locating.association import Spots
 from vision.locating.candidates import SPLINTER, Candidates
-from vision.locating.cuboid import ROBUST, V_EAST, FrameStates, box_rows, linearise, robust
+from vision.locating.cuboid import ROBUST, V_EAST, FrameStates, box_rows, misfits, robust
 from vision.locating.observations import BOTTOM, LEFT, RIGHT, TOP, IntArray, Observations, unlike
 from vision.locating.standing import Solved, apart
 
@@ -119,7 +119,7 @@ def _pairs(
     own_rows, own_frames = apart(frames, made, np.where(np.arange(4) < 3, still.own[solved], 0.0))
     cuboids = still.things[solved].copy()
     cuboids[:, V_EAST:] = 0.0
-    off = linearise(own_rows, cuboids, own_frames, camera)[0]
+    off = misfits(own_rows, cuboids, own_frames, camera)
     mine = np.flatnonzero((things == label[rows]) & (np.abs(off) < ROBUST * 3).all(axis=1))
     free = np.where(seen.cut[rows[mine]] | (off[mine] == 0.0), np.nan, off[mine] * made.sigma[mine])
     frame = seen.frame[rows]

@@ -70,12 +70,31 @@ class Solved:
 
     def better(self, other: Solved) -> Solved:
         """Of two solutions of each thing, the one with more evidence."""
-        first = self.log_evidence >= other.log_evidence
+        return self.mixed(other, self.log_evidence >= other.log_evidence)
 
-        def pick(mine: FloatArray, others: FloatArray) -> FloatArray:
-            return np.where(first.reshape(-1, *[1] * (mine.ndim - 1)), mine, others)
+    def mixed(self, other: Solved, mine: BoolArray) -> Solved:
+        """These solutions where `mine` (t,), the others elsewhere."""
+
+        def pick(first: FloatArray, second: FloatArray) -> FloatArray:
+            return np.where(mine.reshape(-1, *[1] * (first.ndim - 1)), first, second)
 
         return Solved(*(pick(getattr(self, name), getattr(other, name)) for name in self.__slots__))
+
+    def spread(self, numbers: IntArray) -> Solved:
+        """Solutions (n,): thing `numbers[i]` at i; where that is −1, zeros and no evidence."""
+
+        def spread(values: FloatArray, empty: float) -> FloatArray:
+            full = np.full((len(numbers), *values.shape[1:]), empty)
+            full[numbers >= 0] = values[numbers[numbers >= 0]]
+            return full
+
+        return Solved(
+            spread(self.things, 0.0),
+            spread(self.own, 0.0),
+            spread(self.cost, 0.0),
+            spread(self.information, 0.0),
+            spread(self.log_evidence, -np.inf),
+        )
 
 
 def prior_of(names: list[str], places: FloatArray, yaw: FloatArray, still_mps: float) -> Prior:

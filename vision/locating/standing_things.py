@@ -10,7 +10,16 @@ from scipy.ndimage import gaussian_filter1d
 from vision.camera import Camera
 from vision.geo import FloatArray
 from vision.locating.association import Spots, follow
-from vision.locating.candidates import Candidates, Judged, compact, gather, judge, merged
+from vision.locating.candidates import (
+    IMMOBILE_ODDS,
+    MOBILE_ODDS,
+    Candidates,
+    Judged,
+    compact,
+    gather,
+    judge,
+    merged,
+)
 from vision.locating.cuboid import V_EAST, FrameStates
 from vision.locating.observations import BoolArray, IntArray, Observations
 from vision.locating.pieces import one_thing
@@ -31,11 +40,6 @@ SURELY_MOVING_MPS = 4.0
 STANDS_STILL_MPS = 0.01
 # How often boxes are sorted anew and pieces joined, until nothing changes.
 SORTINGS = 4
-# Odds of moving against standing, as logarithms, before looking; what is not mobile moves only when someone carries it.
-MOBILE_ODDS, IMMOBILE_ODDS = 0.0, -3.0
-MOBILE = frozenset(
-    {"vehicle", "car", "van", "truck", "bus", "tram", "misc", "person", "pedestrian", "person_sitting", "cyclist"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +100,16 @@ def standing_things(
         before = label
         label = one_thing(seen, candidates, judged.still, judged.prior, stands, joint.frames, camera, trust.own)
         if label.max() < before.max():
-            candidates, judged, stands = _judged(seen, spots, label, shake_px, joint.frames, camera, trust)
+            candidates, judged, stands = _judged(
+                seen, spots, label, shake_px, joint.frames, camera, trust, (candidates, judged)
+            )
         sorted_ = compact(resorted(seen, spots, candidates, judged.still, np.flatnonzero(stands), joint.frames, camera))
         if (sorted_ == label).all():
             break
         label = sorted_
-        candidates, judged, stands = _judged(seen, spots, label, shake_px, joint.frames, camera, trust)
+        candidates, judged, stands = _judged(
+            seen, spots, label, shake_px, joint.frames, camera, trust, (candidates, judged)
+        )
     if not stands.any():
         return _nothing(seen)
     joint = _together(candidates, judged, stands, raw, ground, camera, after=joint, with_covariance=with_covariance)
@@ -116,10 +124,19 @@ def _judged(
     frames: FrameStates,
     camera: Camera,
     trust: Trust,
+    before: tuple[Candidates, Judged] | None = None,
 ) -> tuple[Candidates, Judged, BoolArray]:
-    """The candidates that the labels make, solved one by one in corrected frames, and which of them stand."""
+    """The candidates that the labels make, solved one by one in corrected frames, and which of them stand.
+
+    `before`: candidates solved in the same frames; those with the same boxes are taken over as they are.
+    """
     candidates = gather(seen, spots, label, shake_px, camera)
-    judged = judge(candidates, frames, camera, *_of(trust))
+    if before is None:
+        judged = judge(candidates, frames, camera, *_of(trust))
+    else:
+        numbers = candidates.same_as(before[0])
+        fresh = numbers < 0
+        judged = before[1].taken_over(numbers, judge(candidates.where(fresh), frames, camera, *_of(trust)), fresh)
     return candidates, judged, standing(candidates, judged)
 
 
@@ -181,7 +198,7 @@ def suspension(track: Track, times_s: FloatArray, poses: Poses) -> FloatArray:
 def standing(candidates: Candidates, judged: Judged) -> BoolArray:
     """Which candidates (t,) stand: they fit a standing thing, and an even motion explains them no better."""
     boxes = np.maximum(np.bincount(candidates.rows.thing, minlength=len(candidates)), 1)
-    mobile = np.array([name in MOBILE for name in candidates.names], dtype=bool)
+    mobile = candidates.mobile
     before = np.where(mobile, MOBILE_ODDS, IMMOBILE_ODDS)
     # A bad fit of what can't drive off speaks against its boxes (a stall's canopy, a heap's edge), not of motion.
     worst = np.where(mobile, WORST_FIT, 2 * WORST_FIT)
@@ -203,7 +220,7 @@ def _together(
     numbers = np.cumsum(chosen) - 1
     rows = candidates.rows.where(chosen[candidates.rows.thing])
     rows = rows.renumbered(numbers[rows.thing])
-    mobile = np.array([name in MOBILE for name in candidates.names])
+    mobile = candidates.mobile
     fast = np.hypot(*judged.motion.things[:, V_EAST:].T) > SURELY_MOVING_MPS
     moves = mobile & fast & (judged.moving > 0) & sort_motion
     start = np.where(moves[:, None], judged.motion.things, judged.still.things)[chosen]

@@ -162,6 +162,10 @@ def _blocks(diagonal: FloatArray, coupling: FloatArray) -> tuple[FloatArray, Int
     return flat[0], flat[1], flat[2]
 
 
+# Cost, information matrix and gradient.
+_Normal = tuple[float, csc_array, FloatArray]
+
+
 def solve_together(
     rows: BoxRows,
     start: FloatArray,
@@ -190,7 +194,8 @@ def solve_together(
     sorting = may_move is not None
     slow = SPEED_SIGMAS[0] if sorting else 0.0
 
-    def normal(at: FloatArray) -> tuple[float, csc_array, FloatArray]:
+    def believed(at: FloatArray, seen: _Normal) -> _Normal:
+        """What the boxes say at a state, with what was known before."""
         weight = thing_weight
         if may_move is not None:
             speed2 = np.where(may_move, (layout.things(at)[:, V_EAST:] ** 2).sum(axis=1), 0.0)
@@ -198,6 +203,12 @@ def solve_together(
             weight = thing_weight.copy()
             weight[:, V_EAST:] = (1 / (still**2 + speed2 / SPEED_BOUND**2))[:, None]
         information = csc_array(block_array([[diags_array(weight.ravel()), None], [None, ground.information]]))
+        away = information @ (at - anchor)
+        cost, matrix, gradient = seen
+        return cost + 0.5 * float((at - anchor) @ away), csc_array(matrix + information), gradient + away
+
+    def measured(at: FloatArray) -> _Normal:
+        """What the boxes, and the receiver's fixes, say at a state."""
         now = layout.frames(at, frames)
         off, by_thing, by_frame = linearise(rows, layout.things(at), now, camera)
         cost, trust = robust(off)
@@ -211,33 +222,35 @@ def solve_together(
             ),
             shape=(off.size, layout.size),
         )
-        away = information @ (at - anchor)
-        total = float(cost.sum()) + 0.5 * float((at - anchor) @ away)
-        gradient = jacobian.T @ (off * root[..., 0]).ravel() + away
-        matrix = csc_array(jacobian.T @ jacobian) + information
+        total = float(cost.sum())
+        gradient = jacobian.T @ (off * root[..., 0]).ravel()
+        matrix = csc_array(jacobian.T @ jacobian)
         if ground.smooth is not None:
             path_cost, path_matrix, path_gradient = layout.path_factors(at, ground.smooth)
             total, matrix = total + path_cost, matrix + path_matrix
             gradient[layout.path : layout.shared] += path_gradient
-        return total, csc_array(matrix), gradient
+        return total, matrix, gradient
 
     limit = np.tile(_STEP_LIMIT, count)
-    cost, matrix, gradient = normal(state)
+    seen = measured(state)
+    cost, matrix, gradient = believed(state, seen)
     # Little damping: what only the receiver holds, such as the turn of the whole path, is weak beside what boxes hold.
     damping = 1e-10
     for turn in range(_ROUNDS):
         if sorting and slow > SPEED_SIGMAS[1]:
             slow = max(SPEED_SIGMAS[1], SPEED_SIGMAS[0] * 0.5**turn)
-            cost, matrix, gradient = normal(state)
+            cost, matrix, gradient = believed(state, seen)
         step = _factor(matrix + diags_array(matrix.diagonal() * damping)).solve(-gradient)
         step[: layout.tilt] = np.clip(step[: layout.tilt], -limit, limit)
         # A first solution, to sort motion or to find the tilt, need not be sharp.
         tolerance = 0.05 + 1e-4 * cost if after else 0.5 + 1e-3 * cost
         graduated = may_move is None or slow <= SPEED_SIGMAS[1]
-        trial_cost, trial_matrix, trial_gradient = normal(state + step)
+        trial = measured(state + step)
+        trial_cost, trial_matrix, trial_gradient = believed(state + step, trial)
         if trial_cost > cost + tolerance:  # too far along the right way, as a rule
             step *= 0.3
-            trial_cost, trial_matrix, trial_gradient = normal(state + step)
+            trial = measured(state + step)
+            trial_cost, trial_matrix, trial_gradient = believed(state + step, trial)
         if trial_cost > cost:
             # Boxes cut by the picture's edge make the cost rough: two rounds without gain are the end.
             if graduated and (damping > 1e-4 or trial_cost < cost + tolerance):
@@ -245,7 +258,8 @@ def solve_together(
             damping = 1e-3
             continue
         settled = cost - trial_cost < tolerance
-        state, cost, matrix, gradient = state + step, trial_cost, trial_matrix, trial_gradient
+        state, seen = state + step, trial
+        cost, matrix, gradient = trial_cost, trial_matrix, trial_gradient
         damping = max(damping / 10, 1e-12)
         if settled and graduated:
             break
