@@ -96,6 +96,7 @@ def _database(settings: Settings) -> Finding:
 def _work(settings: Settings) -> Finding:
     import sqlalchemy as sa
 
+    from serve.jobs.leases import LEASE_S
     from serve.store import patrols, workers
     from serve.store.database import Database
 
@@ -104,7 +105,7 @@ def _work(settings: Settings) -> Finding:
         with database.reading("") as desk:
             if not sa.inspect(desk.connection).has_table("patrols"):
                 return Finding("work", "ok", "none yet")
-            living = workers.living(desk)
+            living = workers.living(desk, LEASE_S)
         states = patrols.counts_by_state(database)
     finally:
         database.close()

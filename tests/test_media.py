@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -184,3 +185,28 @@ def test_scans_are_counted_wherever_they_begin() -> None:
             data = rng.choice(np.array([0xFF, 0xDA, 0], np.uint8), length).tobytes()
             for start in (0, 1, 2):
                 assert media._scans(data, start) == data.count(b"\xff\xda", start)
+
+
+def test_a_plain_jpeg_is_one_scan_and_holds_no_second(tmp_path: Path) -> None:
+    """Its header tells all without the pixels; only files of several scans are searched for them."""
+    out = {kind: io.BytesIO() for kind in ("plain", "progressive")}
+    image = Image.fromarray(pictures.street(640, 480))
+    image.save(out["plain"], "JPEG", quality=95)
+    image.save(out["progressive"], "JPEG", quality=95, progressive=True)
+    plain, progressive = out["plain"].getvalue(), out["progressive"].getvalue()
+    assert media._is_plain(plain)
+    assert media._is_plain(plain[: media._first_scan(plain) + 14])
+    assert not media._is_plain(plain[: media._first_scan(plain) + 13])
+    assert not media._is_plain(progressive)
+    assert media._cost(plain, (640, 480)) == (0, 640 * 480)
+    assert media._cost(progressive, (640, 480))[1] >= 6 * 640 * 480
+
+    scan = plain[media._first_scan(plain) : -2]
+    begin = time.process_time()
+    with pytest.raises(MediaError):
+        decoded(plain[:-2] + 500 * scan + plain[-2:])
+    assert time.process_time() - begin < 1.0
+
+    long_head = plain[:2] + 6 * (b"\xff\xef\xff\xff" + bytes(65533)) + plain[2:]
+    (tmp_path / "long.jpg").write_bytes(long_head)
+    assert media.read_picture(tmp_path / "long.jpg").size_wh == (640, 480)

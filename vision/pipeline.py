@@ -12,21 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from vision.camera import Camera, assumed_camera, read_camera
-from vision.detecting.detector import Letterbox
 from vision.detecting.model import Model
 from vision.detecting.workers import Job, Workers
 from vision.detections import Detections, FrameDetections
 from vision.errors import Fault, JiejingError, MediaError, TrackError
 from vision.locating.locate import locate
-from vision.parallel import bounded_map
 from vision.patrol import frames
 from vision.patrol.frames import Frame
 from vision.patrol.pacing import Pacer
 from vision.patrol.way import Way, way_of
 from vision.pictures import redact
-from vision.pictures.draw import shown_wh, to_jpeg
-from vision.pictures.media import Rgb
-from vision.pictures.resize import resize
+from vision.pictures.draw import shown_wh
 from vision.pictures.video import read_video
 from vision.sightings import EvidenceBox, Look, Sighting
 from vision.taxonomy import CLASSES, PRIVATE
@@ -37,6 +33,8 @@ VIDEO_EVERY_S = 0.5
 # A camera set by hand or by its phone, where the drive itself does not tell.
 CLOCK_DOUBT_S = 0.5
 REPORTED = frozenset(CLASSES) - PRIVATE
+# Frames that the clocks are compared by: more would cost a patrol more time than all the rest.
+CLOCK_FRAMES = 80
 Progress = Callable[[int, int], None]
 
 
@@ -168,7 +166,7 @@ def _clock_error(drive: Watched, lens: Camera, told_s: float | None) -> ClockOff
     times = np.array([one.time_s for one in drive.seen])
     # People and vehicles move or hide what stands: they cost much time here and tell little.
     standing = [one.detections.of_classes(REPORTED) for one in drive.seen]
-    return agreed(times, standing, drive.way.track, lens, CLOCK_DOUBT_S)
+    return agreed(times, standing, drive.way.track, lens, CLOCK_DOUBT_S, CLOCK_FRAMES)
 
 
 def watch(
@@ -272,14 +270,6 @@ def _first_look(frame: Frame, model: Model) -> Job:
     )
 
 
-def _second_look(frame: Frame, shown: Rgb, workers: Workers) -> Job:
-    """For hiding people and vehicles, at another size: see `redact.second_input`."""
-    input_wh = redact.second_input(workers.input_for(frame.size_wh))
-    small = resize(shown, Letterbox.fit(frame.size_wh, input_wh).inner_wh)
-    scores = workers.model.hide_from
-    return Job(frame.name, pixels=small, size_wh=frame.size_wh, min_score=scores, input_wh=input_wh)
-
-
 def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple[str, ...]]:
     size_wh = Counter(one.frame.size_wh for one in judged).most_common(1)[0][0]
     if camera is not None:
@@ -309,32 +299,28 @@ def _evidence(
             wanted.setdefault(evidence.frame, []).append(evidence)
     by_name = {one.frame.name: one for one in judged if one.frame.name in wanted}
 
-    def write(one: _Judged) -> EvidenceFrame | Fault:
-        try:
-            wanted_wh = shown_wh(one.frame.size_wh)
-            shown = resize(one.frame.load(wanted_wh), wanted_wh)
-        except MediaError as error:
-            return Fault.of(one.frame.name, error)
-        again = workers.look(_second_look(one.frame, shown, workers)).result()
-        if isinstance(again, Fault):
-            return again
-        private = redact.private_only([one.seen, again.detections], workers.model.hide_from)
+    for one, answer in workers.look_at_all(_with_pixels(by_name), _to_show):
+        if isinstance(answer, Fault):
+            faults.append(answer)
+            continue
+        assert answer.shown is not None
+        size_wh, full_wh = shown_wh(one.frame.size_wh), one.frame.size_wh
         evidence_xyxy = np.array([evidence.box_xyxy for evidence in wanted[one.frame.name]])
-        size_wh = (shown.shape[1], shown.shape[0])
-        return EvidenceFrame(
+        yield EvidenceFrame(
             frame=one.frame.name,
             taken_at=one.frame.taken_at,
-            jpeg=to_jpeg(redact.hide(shown, private)),
+            jpeg=answer.shown,
             size_wh=size_wh,
-            scale=size_wh[0] / one.frame.size_wh[0],
-            person_over_evidence=redact.overlaps_person(evidence_xyxy, private, one.frame.size_wh),
+            scale=size_wh[0] / full_wh[0],
+            person_over_evidence=redact.overlaps_person(evidence_xyxy, answer.detections, full_wh),
         )
 
-    for outcome in bounded_map(write, _with_pixels(by_name), workers.threads):
-        if isinstance(outcome, Fault):
-            faults.append(outcome)
-        else:
-            yield outcome
+
+def _to_show(one: _Judged) -> Job:
+    frame = one.frame
+    return Job(
+        frame.name, path=frame.path, pixels=frame.pixels, size_wh=frame.size_wh, picture=frame.picture, hide=one.seen
+    )
 
 
 def _with_pixels(by_name: dict[str, _Judged]) -> Iterator[_Judged]:
@@ -342,6 +328,6 @@ def _with_pixels(by_name: dict[str, _Judged]) -> Iterator[_Judged]:
     videos = {one.frame.path for one in by_name.values() if one.frame.video_time_s is not None}
     yield from (one for one in by_name.values() if one.frame.video_time_s is None)
     for path in sorted(videos):
-        for frame in frames.of_video(read_video(path), VIDEO_EVERY_S):
+        for frame in frames.of_video(read_video(path), VIDEO_EVERY_S, shown_wh):
             if frame.name in by_name:
                 yield replace(by_name[frame.name], frame=frame)

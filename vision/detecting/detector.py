@@ -20,7 +20,7 @@ from vision.detecting.runtime import CpuRuntime, GpuRuntime, Runtime
 from vision.detecting.suppression import suppress
 from vision.detecting.tiling import Tile, merged, tiles_of, whole_ones
 from vision.detections import Detections
-from vision.pictures.media import Picture, Rgb, decode, picture_header, read_bytes
+from vision.pictures.media import Rgb, decode, picture_header, read_bytes
 from vision.pictures.resize import resize
 from vision.shipped import model_folder
 
@@ -189,14 +189,13 @@ class Detector:
     def detect_bytes(self, data: bytes, *, name: str = "picture", min_score: float | None = None) -> Detections:
         """Find things in an encoded picture. Raises MediaError when it cannot be decoded."""
         picture = picture_header(data, Path(name))
-        return self.detect(self.decode_for(data, picture), size_wh=picture.size_wh, min_score=min_score)
+        pixels = decode(data, picture, self.decoded_wh(picture.size_wh))
+        return self.detect(pixels, size_wh=picture.size_wh, min_score=min_score)
 
     def detect_file(self, path: Path, *, min_score: float | None = None) -> Detections:
         """Find things in a picture file. Raises MediaError when it cannot be read or decoded."""
         return self.detect_bytes(read_bytes(path), name=str(path), min_score=min_score)
 
-    def decode_for(self, data: bytes, picture: Picture) -> Rgb:
-        """The picture's pixels at the least size that the detector still needs."""
-        if self._tiles:
-            return decode(data, picture)
-        return decode(data, picture, Letterbox.fit(picture.size_wh, self.input_for(picture.size_wh)).inner_wh)
+    def decoded_wh(self, picture_wh: tuple[int, int]) -> tuple[int, int]:
+        """The least size (width, height) at which a picture need be decoded to be looked at."""
+        return picture_wh if self._tiles else Letterbox.fit(picture_wh, self.input_for(picture_wh)).inner_wh

@@ -11,21 +11,27 @@ import queue
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vision.detecting.detector import Detector
 from vision.detecting.model import Device
 from vision.detecting.workers import Job, Seen
+from vision.detections import Detections
 from vision.errors import Fault, MediaError, ModelError
-from vision.pictures import footage
-from vision.pictures.media import Rgb, picture_header, read_bytes
+from vision.pictures import footage, redact
+from vision.pictures.draw import shown_wh, to_jpeg
+from vision.pictures.media import Rgb, decode, picture_header, read_bytes
+from vision.pictures.resize import resize
 
 
 def look(job: Job, detector: Detector) -> Seen | Fault:
     """Do one job. What is wrong with the picture is a fault; what is wrong with the model raises ModelError."""
     try:
-        pixels, size_wh = _pixels(job, detector)
+        if job.hide is not None:
+            return _ready_to_show(job, job.hide, detector)
+        pixels, size_wh = _pixels(job, detector.decoded_wh)
         quality = 1.0
         if job.judge:
             verdict = footage.judge(pixels)
@@ -38,12 +44,24 @@ def look(job: Job, detector: Detector) -> Seen | Fault:
         return Fault.of(job.name, error)
 
 
-def _pixels(job: Job, detector: Detector) -> tuple[Rgb, tuple[int, int]]:
+def _pixels(job: Job, wanted: Callable[[tuple[int, int]], tuple[int, int]]) -> tuple[Rgb, tuple[int, int]]:
+    """A job's upright pixels, at least as large as `wanted` says for the picture's size, and that size."""
     if job.pixels is not None:
         return job.pixels, job.size_wh or (job.pixels.shape[1], job.pixels.shape[0])
     data = job.data if job.data is not None else read_bytes(job.path or Path(job.name))
     picture = job.picture or picture_header(data, job.path or Path(job.name))
-    return detector.decode_for(data, picture), picture.size_wh
+    return decode(data, picture, wanted(picture.size_wh)), picture.size_wh
+
+
+def _ready_to_show(job: Job, seen: Detections, detector: Detector) -> Seen:
+    """A frame at showing size, looked at once more at another size (`redact.second_input`), with all that is private in
+    either look hidden."""
+    pixels, size_wh = _pixels(job, shown_wh)
+    pixels = resize(pixels, shown_wh(size_wh))
+    scores, input_wh = detector.model.hide_from, redact.second_input(detector.input_for(size_wh))
+    again = detector.detect(pixels, size_wh=size_wh, min_score=scores, input_wh=input_wh)
+    private = redact.private_only([seen, again], scores)
+    return Seen(private, shown=to_jpeg(redact.hide(pixels, private)))
 
 
 def serve(pipe: Connection, detector: Detector) -> None:

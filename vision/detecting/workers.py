@@ -46,7 +46,8 @@ class Job:
     `name` is for faults; `pixels`: upright RGB (height, width, 3) of a picture that is `size_wh` large, perhaps decoded
     smaller; `picture`: the header, when it was read before; `min_score`, for all classes or one per class, replaces the
     model's thresholds, `input_wh` the input size that fits the picture best;
-    `judge`: a frame that is too dark or blurred becomes a fault instead of being searched.
+    `judge`: a frame that is too dark or blurred becomes a fault instead of being searched; `hide`: what a first look
+    saw, for a frame that is to be shown: it is looked at once more, and people and vehicles are hidden.
     """
 
     name: str
@@ -58,14 +59,20 @@ class Job:
     min_score: float | tuple[float, ...] | None = None
     input_wh: tuple[int, int] | None = None
     judge: bool = False
+    hide: Detections | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a frame showed, and from 0 to 1 how well it could be judged (1 when that was not asked)."""
+    """What a frame showed, and from 0 to 1 how well it could be judged (1 when that was not asked).
+
+    `shown`: the JPEG of a frame that is to be shown, `vision.pictures.draw.shown_wh` large; `detections` are what it
+    hides.
+    """
 
     detections: Detections
     quality: float = 1.0
+    shown: bytes | None = None
 
 
 @dataclass(eq=False, slots=True)

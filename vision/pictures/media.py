@@ -45,6 +45,9 @@ _JPEG_MAGIC = b"\xff\xd8\xff"
 _PRINT_COLOURS = frozenset({"CMYK", "YCCK"})
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
+_PLAIN_FRAMES = frozenset({0xC0, 0xC1})
+# The segments before the pixels fit in here: camera makers put a thumbnail and notes into them.
+_HEAD_BYTES = 256 * 1024
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _ORIENTATION, _DATE_TIME = 0x0112, 0x9003
 _OFFSET_TIME, _SUBSEC, _FOCAL_35MM = 0x9011, 0x9291, 0xA405
@@ -123,13 +126,15 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes. Raises MediaError when it is missing, unreadable, empty or beyond the size limit."""
+def read_bytes(path: Path, most: int = -1) -> bytes:
+    """The file's bytes, or the first `most` of them. Raises MediaError when it is missing, unreadable, empty or beyond
+    the size limit."""
     try:
         size = path.stat().st_size
         if size > MAX_PICTURE_BYTES:
             raise MediaError(f"the file has {size / 1e6:.0f} MB", remedy="pictures may have up to 256 MB")
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(most)
     except OSError as error:
         raise MediaError(f"cannot be read ({error.strerror})", remedy="check the path and its permissions") from error
     if not data:
@@ -139,8 +144,8 @@ def read_bytes(path: Path) -> bytes:
 
 def read_picture(path: Path) -> Picture:
     """The header of a picture file. Raises MediaError when it is no JPEG or PNG picture within the limits."""
-    with_limit = read_bytes(path)
-    return picture_header(with_limit, path)
+    head = read_bytes(path, _HEAD_BYTES)
+    return picture_header(head if _is_plain(head) else read_bytes(path), path)
 
 
 def picture_header(data: bytes, path: Path) -> Picture:
@@ -203,10 +208,22 @@ def _cost(data: bytes, size_wh: tuple[int, int]) -> tuple[int, int]:
     if not data.startswith(_JPEG_MAGIC):
         return pixels * _PNG_HELD, pixels
     _, _, colours, sampling = simplejpeg.decode_jpeg_header(data, strict=False)
-    scans = _scans(data, _first_scan(data))
+    scans = 1 if _is_plain(data) else _scans(data, _first_scan(data))
     held = _COEFFICIENTS_HELD.get(sampling, 6) if scans > 1 else 0
     held += _PRINT_HELD if colours.upper() in _PRINT_COLOURS else 0
     return pixels * held, pixels * scans
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether the first scan of a JPEG holds all its colours at full precision: libjpeg reads one scan of such a file,
+    and refuses a second. False too when that scan's header is not in `data`."""
+    colours = b""
+    for kind, start, end in _segments(data):
+        if kind in _PLAIN_FRAMES:
+            colours = data[start + 9 : start + 10]
+        elif kind == _SOS:
+            return end <= len(data) and colours == data[start + 4 : start + 5]
+    return False
 
 
 def _scans(data: bytes, start: int) -> int:
