@@ -180,7 +180,7 @@ def create_app(
             start_engine, settings, works=works, runner=runner, path_reader=path_reader, jobs=jobs
         )
         app.state.context = engine.context
-        metrics.watch(engine.context.database)
+        metrics.watch(engine.context)
         yield
         await run_in_threadpool(engine.close)
 

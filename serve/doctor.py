@@ -96,7 +96,6 @@ def _database(settings: Settings) -> Finding:
 def _work(settings: Settings) -> Finding:
     import sqlalchemy as sa
 
-    from serve.jobs.leases import LEASE_S
     from serve.store import patrols, workers
     from serve.store.database import Database
 
@@ -105,7 +104,7 @@ def _work(settings: Settings) -> Finding:
         with database.reading("") as desk:
             if not sa.inspect(desk.connection).has_table("patrols"):
                 return Finding("work", "ok", "none yet")
-            living = workers.living(desk, LEASE_S)
+            living = workers.living(desk)
         states = patrols.counts_by_state(database)
     finally:
         database.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,8 @@ def test_health_metrics_and_description(client: TestClient) -> None:
     figures = client.get("/metrics").text
     assert 'jiejing_cases{stage="filed"}' in figures
     assert 'route="/v1/cases"' in figures
+    for name in ("jiejing_disk_free_bytes", "jiejing_disk_watermark_bytes", "jiejing_workers"):
+        assert re.search(rf"^{name} [0-9.e+]+$", figures, re.MULTILINE)
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/v1/patrols", "/v1/patrols/{patrol_id}/files/{sha256}", "/v1/cases", "/v1/detect"} <= set(paths)
 

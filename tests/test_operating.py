@@ -57,6 +57,7 @@ def test_a_backup_comes_back_whole(tmp_path: Path) -> None:
         before = cases_of(client)
         made = run(jiejing.app, ["backup", str(tar), "--data", str(old)])
         assert made.exit_code == 0, made.output
+    assert tar.stat().st_mode & 0o777 == 0o600
     back = run(jiejing.app, ["restore", str(tar), "--data", str(new)])
     assert back.exit_code == 0, back.output
     assert _books(new) == _books(old)

@@ -22,7 +22,7 @@ from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
 from serve.store.database import Database
 from serve.store.patrols import Announcement, FileEntry, State
 from serve.store.tables import metadata, workers
-from serve.store.workers import living, process_mark, renew, taking_turns
+from serve.store.workers import bury, living, process_mark, renew, taking_turns
 from tests.cases_support import NOW, START, look, sighting
 from tests.postgres_support import MISSING, Cluster, cluster
 
@@ -174,8 +174,10 @@ def test_a_worker_is_dead_when_its_lease_or_its_process_is(database: Database) -
         }.items():
             desk.connection.execute(workers.update().where(workers.c.name == name).values(change))
     with taking_turns(database) as desk:
-        assert living(desk, 20) == {"alive", "far"}
-        assert living(desk, 20) == {"alive", "far"}
+        assert living(desk) == {"alive", "far"}
+        assert set(desk.connection.scalars(sa.select(workers.c.name))) == {"alive", "far", "killed", "late"}
+        assert bury(desk) == {"alive", "far"}
+        assert set(desk.connection.scalars(sa.select(workers.c.name))) == {"alive", "far"}
 
 
 def test_looks_are_found_by_place(database: Database) -> None:

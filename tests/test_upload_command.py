@@ -124,3 +124,20 @@ def test_the_pace_is_kept(tmp_path: Path) -> None:
     assert len(told) > 5
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1] == path.stat().st_size
+
+
+@pytest.mark.slow
+def test_a_useless_track_is_told_before_the_pictures_go(tmp_path: Path) -> None:
+    """The track goes first: its refusal costs no picture's way, and says its remedy once."""
+    (tmp_path / "0.jpg").write_bytes(picture(thing(), name="x" * 600_000))
+    (tmp_path / "track.csv").write_text("time_s,latitude_deg,longitude_deg\n0,0,0\n1,0,0\n", "utf-8")
+    port = free_port()
+    with server(tmp_path / "data", port, "intake"):
+        proxy = CuttingProxy(port, cuts=0, most_bytes=1, seed=1)
+        files = [LocalFile(tmp_path / "0.jpg", "media"), LocalFile(tmp_path / "track.csv", "track")]
+        with pytest.raises(UploadError, match="no position") as refused:
+            Vehicle(f"http://127.0.0.1:{proxy.port}", "v1").upload(START, files)
+        assert "DELETE" not in refused.value.message
+        assert "DELETE" in refused.value.remedy
+        assert proxy.sent_bytes < 10_000
+        proxy.close()

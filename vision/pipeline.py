@@ -33,8 +33,6 @@ VIDEO_EVERY_S = 0.5
 # A camera set by hand or by its phone, where the drive itself does not tell.
 CLOCK_DOUBT_S = 0.5
 REPORTED = frozenset(CLASSES) - PRIVATE
-# Frames that the clocks are compared by: more would cost a patrol more time than all the rest.
-CLOCK_FRAMES = 80
 Progress = Callable[[int, int], None]
 
 
@@ -166,7 +164,7 @@ def _clock_error(drive: Watched, lens: Camera, told_s: float | None) -> ClockOff
     times = np.array([one.time_s for one in drive.seen])
     # People and vehicles move or hide what stands: they cost much time here and tell little.
     standing = [one.detections.of_classes(REPORTED) for one in drive.seen]
-    return agreed(times, standing, drive.way.track, lens, CLOCK_DOUBT_S, CLOCK_FRAMES)
+    return agreed(times, standing, drive.way.track, lens, CLOCK_DOUBT_S)
 
 
 def watch(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from serve.cases.events import Event, Kind
 from serve.cases.ground import fuse, shared_sigma
@@ -66,7 +67,7 @@ class View:
     quality: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that what follows from its sightings is worked out once
 class Case:
     """One matter in the city's books. `last_place` is where it was when its last sighting was withdrawn;
     `unseen`: per patrol, its good view of the place without the thing; `closing_proposed_at`: since when the machine
@@ -93,7 +94,7 @@ class Case:
         """Whether somebody still has to do something about it."""
         return self.stage in OPEN_STAGES
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Seen, ...]:
         """Its sightings whose errors are their own: of those that one pass made in one go, the surest."""
         by_patrol: defaultdict[str, list[Seen]] = defaultdict(list)
@@ -109,12 +110,12 @@ class Case:
             kept += [min(run, key=lambda one: (_spread(one.place), one.sighting_id)) for run in runs]
         return tuple(kept)
 
-    @property
+    @cached_property
     def place(self) -> Place:
         """Where it stands, from all its sightings."""
         return fuse([part.place for part in self.parts]) if self.seen else self.last_place
 
-    @property
+    @cached_property
     def shared_sigma_m(self) -> float:
         """The sigma per axis of the place that things seen by the same passes share."""
         if not self.seen:
@@ -150,6 +151,8 @@ class Case:
 
     def without(self, patrol_id: str) -> Case:
         """The case as it would be had this patrol never been."""
+        if patrol_id not in self.unseen and all(part.patrol_id != patrol_id for part in self.seen):
+            return self
         kept = tuple(part for part in self.seen if part.patrol_id != patrol_id)
         return replace(
             self,

@@ -12,11 +12,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.access import Scope as Asked
-from serve.context import Here
+from serve.context import Context, Here
 from serve.doors.guard import OPEN, needs
 from serve.doors.problems import problem
-from serve.store import cases, patrols
-from serve.store.database import Database
+from serve.store import cases, patrols, workers
 
 router = APIRouter(tags=["operation"])
 
@@ -56,17 +55,25 @@ class Metrics:
             "jiejing_request_seconds", "Time to answer.", ("method", "route"), registry=self.registry
         )
 
-    def watch(self, database: Database) -> None:
-        """Also tell how many patrols and cases there are, counted when asked."""
-        self.registry.register(_Books(database))
+    def watch(self, context: Context) -> None:
+        """Also tell what there is and how much room is left, counted when asked."""
+        self.registry.register(_Stock(context))
 
 
-class _Books:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class _Stock:
+    def __init__(self, context: Context) -> None:
+        self._database = context.database
+        self._spool = context.blobs.spool
+        self._watermark = context.settings.min_free_bytes
 
     def collect(self) -> Iterable[Metric]:
-        """Patrols by state and cases by stage."""
+        """Patrols by state, cases by stage, workers, and the disk on which uploads arrive."""
+        free, watermark = self._spool.free_bytes(), self._watermark
+        yield GaugeMetricFamily("jiejing_disk_free_bytes", "Free on the disk where uploads arrive.", value=free)
+        yield GaugeMetricFamily("jiejing_disk_watermark_bytes", "Below it uploads are refused.", value=watermark)
+        with self._database.reading("") as desk:
+            living = len(workers.living(desk))
+        yield GaugeMetricFamily("jiejing_workers", "Workers whose lease holds.", value=living)
         found = GaugeMetricFamily("jiejing_patrols", "Patrols by state.", labels=("state",))
         for state, count in patrols.counts_by_state(self._database).items():
             found.add_metric((state,), count)

@@ -27,6 +27,7 @@ _LONGEST_PAUSE_S = 60.0
 # Answers after which the same request may succeed; of a chunk also those that only say that it did not fit.
 _LATER = frozenset({423, 429, 502, 503, 504, 507})
 _LATER_FOR_CHUNKS = _LATER | {409, 460}
+_KINDS = ("track", "telemetry", "media")
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
@@ -129,7 +130,9 @@ class Vehicle:
         self._got_through = time.monotonic()
         known = self._patiently(lambda: self.ask("POST", "/v1/patrols", announcement))
         missing = set(known["missing"])
-        waiting = {sha256: path for path, sha256 in hashed.items() if sha256 in missing}
+        # The track goes first: when it cannot be used, that is known before the pictures have cost their way.
+        first = sorted(files, key=lambda file: _KINDS.index(file.kind))
+        waiting = {hashed[file.path]: file.path for file in first if hashed[file.path] in missing}
         total = sum(path.stat().st_size for path in waiting.values())
         done = 0
 
@@ -287,7 +290,9 @@ class Vehicle:
         except ValueError as error:
             raise UploadError(f"{self._server} is not a Jiejing server", remedy="check the address") from error
         if answer.status >= 400:
-            message, remedy = f"{method} {path}: {said.get('detail', answer.reason)}", str(said.get("remedy", ""))
+            remedy = str(said.get("remedy", ""))
+            # The detail ends with the remedy, which is told with the error anyway.
+            message = f"{method} {path}: {said.get('detail', answer.reason)}".removesuffix(f": {remedy}")
             if answer.status in (_LATER_FOR_CHUNKS if method == "PATCH" else _LATER):
                 given = told.get("retry-after", "")
                 raise _LaterError(message, remedy=remedy, retry_after_s=float(given) if given.isdigit() else 0.0)

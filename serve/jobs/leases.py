@@ -10,7 +10,6 @@ from serve.jobs.queue import Jobs
 from serve.store import workers
 from serve.store.database import Database
 
-LEASE_S = 20.0
 RENEWED_EVERY_S = 5.0
 _log = structlog.get_logger(__name__)
 
@@ -34,12 +33,12 @@ class Leases:
 
         Who could not renew in time does not judge the others this time: the database was away for them too.
         """
-        was_late = time.monotonic() - self._renewed > LEASE_S / 2
+        was_late = time.monotonic() - self._renewed > workers.LEASE_S / 2
         self.renew()
         if was_late:
             return
         with workers.taking_turns(self._database) as desk:
-            taken = self._jobs.take_over(workers.living(desk, LEASE_S))
+            taken = self._jobs.take_over(workers.bury(desk))
         if taken:
             _log.warning("took over from dead workers", jobs=taken)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 import tempfile
@@ -50,7 +51,9 @@ def back_up(database: Database, blobs: Blobs, target: Path, *, originals: bool =
             "areas": areas,
         }
         part = target.with_name(f"{target.name}.part")
-        with tarfile.open(part, "w") as tar:
+        # For its owner's eyes: it holds what the keys open, and originals as they lie.
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
             _add(tar, _MANIFEST, io.BytesIO(json.dumps(manifest, indent=1).encode()))
             tar.add(Path(folder) / _BOOKS, _BOOKS)
             files = 0
@@ -61,6 +64,9 @@ def back_up(database: Database, blobs: Blobs, target: Path, *, originals: bool =
                             held.write(piece)
                         _add(tar, f"files/{name}", held)
                     files += 1
+            tar.close()
+            file.flush()
+            os.fsync(handle)
         part.replace(target)
     return {**manifest, "files": files}
 

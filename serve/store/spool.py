@@ -44,10 +44,14 @@ class Spool:
         """Where a file lies, or would lie."""
         return self._folder / name
 
+    def free_bytes(self) -> int:
+        """What is free on the folder's disk."""
+        stat = os.statvfs(self._folder)
+        return stat.f_bavail * stat.f_frsize
+
     def require_room(self, wanted_bytes: int = 0) -> None:
         """Raise DiskFullError unless so much fits and the watermark still holds."""
-        stat = os.statvfs(self._folder)
-        free = stat.f_bavail * stat.f_frsize
+        free = self.free_bytes()
         if free - wanted_bytes < self._min_free_bytes:
             raise DiskFullError(
                 f"the server's disk is nearly full ({free // 1024**2} MiB free)",

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from serve.store.database import Database, Desk
 from serve.store.tables import workers
 
+LEASE_S = 20.0
 # Any number, the same in all processes: PostgreSQL's lock for those who look after dead workers.
 _LOCK = 0x6A69656A
 
@@ -42,15 +43,25 @@ def taking_turns(database: Database) -> Iterator[Desk]:
         yield desk
 
 
-def living(desk: Desk, lease_s: float) -> set[str]:
-    """The names of the workers whose lease holds. Those that are known to be dead lose theirs: because nobody has
-    renewed it, or because their process, on this machine, is gone."""
+def living(desk: Desk) -> set[str]:
+    """The names of the workers whose lease holds: it was renewed lately, and their process, when it is one of this
+    machine, is there."""
+    return {name for name, lives in _judged(desk).items() if lives}
+
+
+def bury(desk: Desk) -> set[str]:
+    """Drop the leases that no longer hold; gives the names of the living."""
+    judged = _judged(desk)
+    # By their names: who has come since must not lose a lease.
+    dead = [name for name, lives in judged.items() if not lives]
+    desk.connection.execute(workers.delete().where(workers.c.name.in_(dead)))
+    return judged.keys() - set(dead)
+
+
+def _judged(desk: Desk) -> dict[str, bool]:
     rows = desk.connection.execute(sa.select(workers, (_now_expression(desk) - workers.c.seen_s).label("age_s"))).all()
     here = _machine()
-    dead = {row.name for row in rows if row.age_s > lease_s or (row.machine == here and not _is_alive(row.process))}
-    if dead:
-        desk.connection.execute(workers.delete().where(workers.c.name.in_(dead)))
-    return {row.name for row in rows} - dead
+    return {row.name: row.age_s <= LEASE_S and (row.machine != here or _is_alive(row.process)) for row in rows}
 
 
 def _now_expression(desk: Desk) -> sa.ColumnElement[float]:

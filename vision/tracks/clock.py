@@ -35,6 +35,8 @@ _LOST = 6.0
 # Offsets tried about the best so far; what lies this far below the summit is of another shape than a parabola.
 _NEAR_STEPS_S, _WIDE_STEPS_S, _NARROW_STEPS_S = (np.arange(-n, n + 1) * d for n, d in ((2, 0.5), (4, 0.5), (5, 0.2)))
 _TRUSTED, _SURE_BEND, _TOLD_WITHIN_S, _JUMPS, _MOST_UNSURE = 150.0, 3.0, 0.35, 5, 2
+# What lies so far below the line between its neighbours is solved anew, so often.
+_DIP, _REPAIRS = 2.0, 2
 # A drive that turns less, and whose speed changes less, need not be asked.
 _TURN_DEG, _PACE_MPS = 20.0, 2.0
 _FEWEST_POINTS, _CLOSER = 4, 5.0
@@ -69,11 +71,10 @@ def agreed(
     track: Track,
     camera: Camera,
     doubt_s: float,
-    most_frames: int = _MOST_FRAMES,
 ) -> ClockOffset:
     """What to do about the clocks: nothing where they agree, the offset where the drive tells that they don't, and
     `doubt_s` of error where it tells nothing."""
-    found = clock_offset(times_s, detections, track, camera, most_frames)
+    found = clock_offset(times_s, detections, track, camera)
     if not found.observed:
         note = (
             "The offset between the clocks of camera and track can't be observed in this drive (no turns, no stops, or"
@@ -97,11 +98,10 @@ def clock_offset(
     detections: Sequence[Detections],
     track: Track,
     camera: Camera,
-    most_frames: int = _MOST_FRAMES,
 ) -> ClockOffset:
     """The offset from detections alone. `times_s` (k,), rising: by the camera's own clock, in seconds since the
     track's start, off by up to `REACH_S`."""
-    drive = _Drive(times_s, detections, track, camera, most_frames)
+    drive = _Drive(times_s, detections, track, camera)
     start = drive.rough() if drive.eventful() else None
     if start is None:
         return _UNKNOWN
@@ -134,10 +134,7 @@ def clock_offset(
 class _Drive:
     """The frames about what the track's motion changes most, ready to be posed at any offset."""
 
-    def __init__(
-        self, times_s: FloatArray, detections: Sequence[Detections], track: Track, camera: Camera, most_frames: int
-    ) -> None:
-        self.most_frames = most_frames
+    def __init__(self, times_s: FloatArray, detections: Sequence[Detections], track: Track, camera: Camera) -> None:
         self.times, self.found, self.track, self.camera = times_s, detections, track, camera
 
     def seen(self, offset_s: float, frames: IntArray | None = None) -> tuple[Observations, Poses]:
@@ -190,30 +187,35 @@ class _Drive:
         return offset_s + float(np.clip(at, steps_s[0], steps_s[-1])), sigma
 
     def _heights(self, explanation: Explanation, offsets_s: FloatArray, frames: IntArray) -> FloatArray:
-        """Log likelihoods at rising offsets, from the middle outwards: each starts from its neighbour's solution, and
-        the middle, which starts far off and is caught in a poor one at times, once more from that beside it."""
-        heights = np.empty(len(offsets_s))
-        middle = len(offsets_s) // 2
+        """Log likelihoods at rising offsets, from the middle outwards: each starts from its neighbour's solution. One
+        that lies below the line between its neighbours was caught in a poor solution, and is solved anew from theirs.
+        """
+        heights = np.full(len(offsets_s), -np.inf)
+        solutions = [explanation.last] * len(offsets_s)
+        last, middle = len(offsets_s) - 1, len(offsets_s) // 2
 
-        def height(i: int) -> float:
-            return explanation.likelihood(*self.seen(float(offsets_s[i]), frames))
+        def solve(i: int, beside: int) -> None:
+            explanation.last = solutions[beside]
+            height = explanation.likelihood(*self.seen(float(offsets_s[i]), frames))
+            if height > heights[i]:
+                heights[i], solutions[i] = height, explanation.last
 
-        heights[middle] = height(middle)
-        start = explanation.last
-        for way in (range(middle + 1, len(offsets_s)), range(middle - 1, -1, -1)):
-            explanation.last = start
-            for i in way:
-                heights[i] = height(i)
-                if abs(i - middle) == 1:
-                    beside = explanation.last
-                    heights[middle] = max(heights[middle], height(middle))
-                    explanation.last = beside
+        solve(middle, middle)
+        for i in range(middle + 1, last + 1):
+            solve(i, i - 1)
+        for i in range(middle - 1, -1, -1):
+            solve(i, i + 1)
+        for _ in range(_REPAIRS):
+            line = (heights[:-2] + heights[2:]) / 2
+            for dip in np.flatnonzero(heights[1:-1] < line - _DIP).tolist():
+                solve(dip + 1, dip)
+                solve(dip + 1, dip + 2)
         return heights
 
     def _busy(self, offset_s: float) -> IntArray:
-        """At most `most_frames` frames, in whole stretches, about which the motion changes most."""
+        """At most `_MOST_FRAMES` frames, in whole stretches, about which the motion changes most."""
         known = np.flatnonzero(self.track.poses_at(self.times + offset_s).known)
-        if len(known) <= self.most_frames:
+        if len(known) <= _MOST_FRAMES:
             return known
         worth = np.interp(self.times + offset_s, *_changes(self.track))
         stretch = np.floor(self.times / _STRETCH_S).astype(np.int64)
@@ -221,7 +223,7 @@ class _Drive:
         mean = np.bincount(number, worth[known]) / np.bincount(number)
         counts = np.bincount(number)
         order = np.argsort(-mean, kind="stable")
-        taken = order[np.cumsum(counts[order]) <= self.most_frames]
+        taken = order[np.cumsum(counts[order]) <= _MOST_FRAMES]
         return known[np.isin(number, taken)]
 
 
