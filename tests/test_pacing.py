@@ -52,8 +52,8 @@ def found(things: list[scenes.Thing], seen: list[scenes.FrameDetections], track:
 def test_no_thing_is_lost_by_skipping(kind: str) -> None:
     """Simulated patrols with stops, a creeping queue and a way back, seen by a detector that misses a fifth: with
     a surveyed track a third of the frames or more are skipped and every thing found without skipping is found with it;
-    with a consumer track, where another choice of frames shifts what is found either way, no more than a tenth
-    fewer are found."""
+    with a consumer track, where another choice of frames may shift what is found either way, no more than one of
+    these thirty is lost."""
     lost, gained, without, used, taken = 0, 0, 0, 0, 0
     for seed in range(3):
         times, places = stop_and_go()
@@ -71,7 +71,7 @@ def test_no_thing_is_lost_by_skipping(kind: str) -> None:
         used += len(paced)
         taken += len(seen)
     assert without > 20
-    assert lost <= (0 if kind == "surveyed" else gained + 0.1 * without)
+    assert lost <= (0 if kind == "surveyed" else gained + 1)
     assert used < 0.7 * taken
 
 

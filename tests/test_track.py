@@ -159,6 +159,29 @@ def test_heading_is_held_while_standing() -> None:
     assert np.abs(wrap_deg(poses.heading_deg - 90.0)).max() < 15.0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_vehicle_that_backs_out_does_not_turn_round(seed: int) -> None:
+    """North, a stop, five metres back, on again, by a consumer receiver: it heads north all the time."""
+    speeds = np.concatenate([np.full(2 * s, v) for s, v in ((6, 6.0), (10, 0.0), (6, -0.9), (5, 0.0), (6, 6.0))])
+    times = np.arange(len(speeds)) / 2
+    north = np.concatenate([[0.0], np.cumsum(speeds[:-1]) / 2])
+    track = consumer_track(times, np.stack([np.zeros_like(north), north], axis=1), seed)
+    assert np.abs(wrap_deg(track.poses_at(times).heading_deg)).max() < 20.0
+
+
+def test_turning_round_is_still_turning() -> None:
+    """Half a circle of eight metres' radius ends heading the other way, forwards."""
+    angle = np.linspace(0.0, np.pi, 26)
+    bend = np.stack([60.0 + 8.0 * np.sin(angle), 8.0 - 8.0 * np.cos(angle)], axis=1)
+    out, back = (
+        np.stack([np.arange(0.0, 60.0), np.zeros(60)], axis=1),
+        np.stack([np.arange(60.0, 0.0, -1), np.full(60, 16.0)], axis=1),
+    )
+    places = np.concatenate([out, bend, back])
+    poses = consumer_track(np.arange(len(places)) / 4, places, seed=2).poses_at([10.0, 30.0])
+    assert np.abs(wrap_deg(poses.heading_deg - [90.0, 270.0])).max() < 10.0
+
+
 def test_gaps_and_ends_are_unknown() -> None:
     """Nothing is claimed in the middle of a long gap or long after the last fix; just after it, with more doubt."""
     fixes = straight(40)

@@ -31,6 +31,9 @@ HEADING_FIX_SIGMA, SPEED_FIX_SIGMA = np.radians(3.0), 0.3
 STANDING_S, STANDING_MPS, STANDING_SIGMA = 3.0, 0.6, 0.1
 # Knots, and how far the path goes on before the first fix and after the last.
 KNOT_S, REACH_S = 0.5, 2.0
+# What it costs to change between forward and backward, and to drive backwards from knot to knot: minus logarithms of
+# how likely. A direction told by a few metres may be off by so many radians.
+GEAR_PRICE, BACKWARDS_PRICE, _LOOSE_TURN = 6.0, 0.1, 0.3
 _ROUNDS = 25
 
 
@@ -136,7 +139,8 @@ def _first_guess(knots: FloatArray, time_s: FloatArray, east_north: FloatArray, 
             heading[i] = np.arctan2(across[0], across[1])
     moved = np.flatnonzero(np.isfinite(heading))
     if len(moved):
-        turns = np.unwrap(heading[moved])
+        driven = np.hypot(*np.diff(place[moved], axis=0).T)
+        turns = np.unwrap(heading[moved] + np.pi * _backwards(heading[moved], driven))
         heading = np.interp(knots, knots[moved], turns)
     else:
         heading = np.zeros(len(knots))
@@ -145,6 +149,27 @@ def _first_guess(knots: FloatArray, time_s: FloatArray, east_north: FloatArray, 
         velocity = np.gradient(place, knots, axis=0)
         states[:, 3] = velocity[:, 0] * np.sin(heading) + velocity[:, 1] * np.cos(heading)
     return states
+
+
+def _backwards(direction: FloatArray, driven_m: FloatArray) -> npt.NDArray[np.bool_]:
+    """At which of m knots the vehicle drives backwards, from the directions (m,) in which it goes, radians, and the
+    metres (m − 1,) from each to the next: what would turn it on the spot is a change of gear (Viterbi's algorithm)."""
+    gears = np.array([0.0, np.pi])
+    turn = np.abs(wrap_rad(np.diff(direction)[:, None, None] + gears[None, None, :] - gears[None, :, None]))
+    free = TIGHTEST_CURVATURE * driven_m + _LOOSE_TURN
+    prices = (np.maximum(turn - free[:, None, None], 0.0) / _LOOSE_TURN) ** 2
+    prices += GEAR_PRICE * (1 - np.eye(2)) + BACKWARDS_PRICE * np.array([0.0, 1.0])
+    cost, came_from = np.zeros(2), np.zeros((len(direction), 2), dtype=np.int64)
+    for i, price in enumerate(prices, start=1):
+        ways = cost[:, None] + price
+        came_from[i] = ways.argmin(axis=0)
+        cost = ways.min(axis=0)
+    gear = int(cost.argmin())
+    backwards = np.zeros(len(direction), dtype=bool)
+    for i in range(len(direction) - 1, -1, -1):
+        backwards[i] = gear
+        gear = int(came_from[i, gear])
+    return backwards
 
 
 class PathProblem:
