@@ -1,12 +1,13 @@
 """Hold a running server against its own OpenAPI document: no answer of class 5xx, no answer that the document does not
-describe. Each request that is made up is sent by every role. `python bench/contract.py --requests 100000`; prints what
-it found as JSON."""
+describe. Each request that is made up is sent by every role. `python bench/contract.py --requests 100000`, and with
+`--postgres` the same on PostgreSQL; prints what it found as JSON."""
 
 from __future__ import annotations
 
 import argparse
 import base64
 import collections
+import contextlib
 import json
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from serve.app import create_app
 from serve.doors import guard
 from serve.settings import Settings
 from tests.access_support import bearer
+from tests.postgres_support import cluster
 from tests.serve_support import InlineJobs, manifest, no_path, picture, run_fake, thing
 
 CHECKS = [
@@ -52,8 +54,13 @@ schemathesis.serializer.alias("application/offset+octet-stream", "application/oc
 class Server:
     """A real server in a thread, with a patrol in it and a key for each role."""
 
-    def __init__(self, folder: Path) -> None:
-        about = {"require_keys": True, "requests_per_minute": 10_000_000, "jurisdiction": CITY}
+    def __init__(self, folder: Path, database_url: str | None) -> None:
+        about: dict[str, Any] = {
+            "require_keys": True,
+            "requests_per_minute": 10_000_000,
+            "jurisdiction": CITY,
+            "database_url": database_url,
+        }
         self.app = create_app(
             Settings(data=folder, _env_file=None, **about),
             runner=run_fake,
@@ -109,13 +116,13 @@ class Server:
         }
 
 
-def run(total: int, start: int = 1, *, progress: bool = False) -> dict[str, Any]:
+def run(total: int, start: int = 1, *, progress: bool = False, database_url: str | None = None) -> dict[str, Any]:
     """Spread `total` requests over operations, roles, and valid and invalid data; gives counts and findings."""
     warnings.simplefilter("ignore")
     guard._WRONG_PER_MINUTE = 1e7
     found: dict[str, str] = {}
     statuses: collections.Counter[int] = collections.Counter()
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder), database_url) as server:
         schema = schemathesis.openapi.from_dict(server.app.openapi())
         operations = [one.ok() for one in schema.get_all_operations()]
         each = max(1, total // (len(operations) * len(Role) * 2))
@@ -185,8 +192,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true", help="On a PostgreSQL of its own.")
     given_ = parser.parse_args()
-    found = run(given_.requests, given_.seed, progress=True)
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(cluster("books")) if given_.postgres else None
+        url = database.url("books") if database else None
+        found = run(given_.requests, given_.seed, progress=True, database_url=url)
     sys.stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     sys.exit(1 if found["findings"] else 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,13 @@ def test_the_document_says_who_must_say_what(tmp_path: Path) -> None:
         "Tus-Resumable",
         "Upload-Offset",
     }
+
+
+def test_text_that_not_every_database_keeps_is_refused(tmp_path: Path) -> None:
+    """A NUL in a decision, a filter or a cursor is answered 422, on SQLite too, which would take it."""
+    decision = {"verdict": "confirm", "case": "c0", "by": "a", "reason": ""}
+    cursor = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00|\0").decode()
+    with running(tmp_path) as client:
+        answers = [client.post("/v1/feedback", json={**decision, name: "\0"}) for name in ("by", "reason")]
+        answers += [client.get("/v1/cases", params=said) for said in ({"class": "\0"}, {"cursor": cursor})]
+        assert [answer.status_code for answer in answers] == [422] * 4

@@ -159,6 +159,20 @@ def test_a_job_of_an_older_generation_changes_nothing(database: Database) -> Non
         assert patrols.start(desk, patrol.id, 2) is not None
 
 
+def test_what_quotes_a_strangers_file_can_be_kept(database: Database) -> None:
+    """PostgreSQL takes no NUL in a text: a fault or an error with one is kept with a mark in its place."""
+    patrol = _announce(database)
+    with database.writing("320200") as desk:
+        patrols.set_faults(desk, patrol.id, [("a\0.jpg", "holds '\0'", "\0")])
+        started = patrols.start(desk, patrols.queue(desk, patrol.id).id, 1)
+        assert started is not None
+        patrols.try_later(desk, started, "died of '\0'", NOW)
+        assert patrols.faults_of(desk, patrol.id) == [
+            {"file": "a\ufffd.jpg", "reason": "holds '\ufffd'", "remedy": "\ufffd"}
+        ]
+        assert patrols.get(desk, patrol.id).last_error == "died of '\ufffd'"
+
+
 def test_a_worker_is_dead_when_its_lease_or_its_process_is(database: Database) -> None:
     """A lease that nobody renewed, or whose process on this machine is gone, is lost; another machine's is believed."""
     ended = subprocess.Popen([sys.executable, "-c", ""])

@@ -197,7 +197,7 @@ def _longitude(at_m: float) -> float:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[None]:
-    with running(folder, max_open_uploads=10_000) as client:
+    with running(folder, max_open_uploads=4) as client:
         Drive.client = client
         yield
 

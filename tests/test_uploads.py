@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from serve.doors.uploads import CHUNK_TYPE
+from serve.store.blobs import ORIGINALS
 from serve.store.sealed import is_sealed
 from tests.access_support import context_of
 from tests.serve_support import START, TRACK, cases_of, days, manifest, picture, running, thing
@@ -134,6 +135,7 @@ def test_an_empty_file_is_complete_when_created(client: TestClient) -> None:
         ({"Upload-Length": "3"}, 422, "were announced"),
         ({"Upload-Metadata": "patrol !!!"}, 400, "cannot be read"),
         ({"Upload-Metadata": "patrol eA==,patrol"}, 422, "lacks"),
+        ({**metadata(patrol="p0", sha256=SHA, filename="a\0.jpg")}, 400, "NUL"),
         ({**metadata(patrol="../etc", sha256=SHA)}, 422, "lacks"),
         ({**metadata(patrol="p0", sha256=SHA)}, 404, "no patrol"),
         ({"Upload-Checksum": "crc32 AAAA"}, 400, "Upload-Checksum"),
@@ -225,8 +227,30 @@ def test_a_complete_upload_whose_vehicle_never_asks_again_is_settled(client: Tes
             part.write(PICTURE[9:])
     assert head(client, urls[0]).headers["upload-offset"] == str(len(PICTURE))
     assert client.get(f"/v1/patrols/{first}").json()["state"] == "done"
-    client.app.state.context.uploads.sweep()  # type: ignore[attr-defined]  # the test client types it loosely
+    context_of(client).uploads.sweep()
     assert client.get(f"/v1/patrols/{second}").json()["state"] == "done"
+    third = announce(client, vehicle="v3")
+    moved = create(client, third, body=PICTURE[:9]).headers["location"].rsplit("/", 1)[-1]
+    blobs = context_of(client).blobs
+    with blobs.spool.append(moved, 9) as part:
+        part.write(PICTURE[9:])
+    blobs.settle(blobs.spool.path(moved), ORIGINALS, third, SHA)  # and here it died
+    context_of(client).uploads.sweep()
+    assert client.get(f"/v1/patrols/{third}").json()["state"] == "done"
+
+
+def test_answers_that_are_never_heard_do_not_use_up_a_vehicles_share(tmp_path: Path) -> None:
+    """A vehicle creates the same upload again and again: the last ones are kept, and that which is written to."""
+    with running(tmp_path, max_open_uploads=1) as client:
+        patrol = announce(client)
+        first = create(client, patrol, body=PICTURE[:5]).headers["location"]
+        made = []
+        for number in range(20):
+            made.append(create(client, patrol).headers["location"])
+            assert patch(client, first, 5 + number, PICTURE[5 + number : 6 + number]).status_code == 204
+        assert [head(client, url).status_code for url in (made[0], made[-1], first)] == [404, 200, 200]
+        assert patch(client, first, 25, PICTURE[25:]).status_code == 204
+        assert client.get(f"/v1/patrols/{patrol}").json()["state"] == "done"
 
 
 def test_no_byte_of_what_is_arriving_lies_readable(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from serve.cases.events import Event, broken_link
 from serve.cases.lifecycle import STAGE_NAMES, Stage
 from serve.context import Here
 from serve.doors.guard import needs
-from serve.doors.moments import Moment, to_utc
+from serve.doors.values import Moment, Text, to_utc, without_nul
 from serve.errors import InvalidInputError
 from serve.store import cases, results
 from serve.store.blobs import EVIDENCE
@@ -37,7 +37,7 @@ def _said(count: int) -> dict[str, Any]:
 
 
 def case_filter(
-    class_name: Annotated[list[str] | None, Query(alias="class", description="May be given several times.")] = None,
+    class_name: Annotated[list[Text] | None, Query(alias="class", description="May be given several times.")] = None,
     stage: Annotated[list[Stage] | None, Query(description="May be given several times; void ones only so.")] = None,
     bbox: Annotated[
         str | None, Query(description="west,south,east,north in degrees", json_schema_extra=_said(4))
@@ -199,6 +199,7 @@ def _read_cursor(text: str) -> tuple[datetime, str]:
     try:
         moment, _, case_id = base64.urlsafe_b64decode(text.encode()).decode().partition("|")
         when = to_utc(datetime.fromisoformat(moment))
+        without_nul(case_id)
     except (ValueError, binascii.Error) as error:
         raise InvalidInputError(
             "the cursor cannot be read", remedy="follow the link to the next page as it is"

@@ -17,8 +17,8 @@ from serve.access import Scope
 from serve.cases.values import stable_id
 from serve.context import Here
 from serve.doors.guard import needs
-from serve.doors.moments import Moment
 from serve.doors.once import Key, once
+from serve.doors.values import Moment, Text
 from serve.errors import InvalidInputError
 from serve.store import feedback
 from serve.store.answers import Answer
@@ -50,9 +50,9 @@ class Feedback(BaseModel):
     box: tuple[Finite, Finite, Finite, Finite] | None = Field(
         None, description="For `move`: x_min, y_min, x_max, y_max in pixels of the evidence picture."
     )
-    by: str = Field(min_length=1, max_length=100, description="Who decided.")
+    by: Text = Field(min_length=1, max_length=100, description="Who decided.")
     at: Moment | None = Field(None, description="When; now without it.")
-    reason: str = Field("", max_length=2000)
+    reason: Text = Field("", max_length=2000)
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:

@@ -19,9 +19,9 @@ from starlette.requests import ClientDisconnect
 from serve.access import Scope
 from serve.context import Context, Here
 from serve.doors.guard import needs
-from serve.doors.moments import Moment
 from serve.doors.once import Key, once
 from serve.doors.transfer import chunks
+from serve.doors.values import Moment
 from serve.errors import InvalidInputError, TooLargeError
 from serve.store import cases, patrols
 from serve.store.answers import Answer

@@ -111,6 +111,13 @@ def install(app: FastAPI) -> None:
         answer.headers["Retry-After"] = str(_DATABASE_BACK_S)
         return answer
 
+    @app.exception_handler(sa.exc.DataError)
+    def unkeepable(_request: Request, error: sa.exc.DataError) -> JSONResponse:
+        # The doors refuse what no database keeps; should one let something through, it is still the request's fault.
+        _log.error("a value that the database does not take", error=str(error.orig))
+        detail = "the request holds a value that cannot be kept: correct it; /docs describes what is expected"
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request", detail)
+
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         return of_invalid(error)

@@ -27,6 +27,7 @@ from serve.doors.guard import needs
 from serve.doors.once import Key, once
 from serve.doors.problems import of_error, of_invalid, problem
 from serve.doors.transfer import Transfer, chunks
+from serve.doors.values import without_nul
 from serve.errors import ChecksumError, HeaderError, InvalidInputError, NotFoundError, TooLargeError
 from serve.store.answers import Answer
 from serve.store.database import Desk
@@ -257,7 +258,7 @@ def _metadata(header: str) -> dict[str, str]:
     try:
         for pair in filter(None, (part.strip() for part in header.split(","))):
             key, _, value = pair.partition(" ")
-            found[key] = base64.b64decode(value.strip(), validate=True).decode()
+            found[key] = without_nul(base64.b64decode(value.strip(), validate=True).decode())
     except (binascii.Error, ValueError) as error:
         raise HeaderError(
             f"Upload-Metadata cannot be read: {error}", remedy="send pairs of a key and a Base64 value, with commas"

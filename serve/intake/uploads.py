@@ -31,6 +31,8 @@ from vision.errors import JiejingError
 _HASHED_AT_A_TIME = 1024**2
 # A spool file without a row is one whose creation was broken off, or whose patrol was deleted.
 _STRAY_SECONDS = 3600.0
+# So many uploads of one file are kept at a time.
+_OF_ONE_FILE = 8
 _log = structlog.get_logger(__name__)
 
 
@@ -66,7 +68,8 @@ class Uploads:
         _, arrived = patrols.expected(desk, patrol_id, sha256)
         now = datetime.now(UTC)
         vehicle = patrols.get(desk, patrol_id).vehicle
-        if not arrived and uploads.open_of(desk, vehicle) >= self.max_open:
+        others = uploads.open_of(desk, vehicle) - {(patrol_id, sha256)}
+        if not arrived and len(others) >= self.max_open:
             raise TooManyError(
                 f"{vehicle} has {self.max_open} files on their way", remedy="finish or DELETE some of them first"
             )
@@ -82,8 +85,16 @@ class Uploads:
         if not arrived:
             self._spool.require_room(size)
             self._spool.make(upload.id)
+            self._forget_lost(desk, patrol_id, sha256)
         uploads.add(desk, upload)
         return upload
+
+    def _forget_lost(self, desk: Desk, patrol_id: str, sha256: str) -> None:
+        """Make place for one more upload of a file. A vehicle that did not hear the answer knows nothing of the upload
+        that it made, and makes another; those that nothing came for the longest time go, their bytes as strays."""
+        found = sorted(uploads.of_file(desk, patrol_id, sha256), key=self._spool.written_at)
+        for lost in found[: max(0, len(found) - _OF_ONE_FILE + 1)]:
+            uploads.delete(desk, lost)
 
     def find(self, upload_id: str) -> tuple[Upload, int]:
         """An upload and how much of it is durable; one that has all its bytes is settled first.
@@ -177,7 +188,7 @@ class Uploads:
         waiting = uploads.unfinished(self.intake.database)
         for jurisdiction, upload in waiting:
             try:
-                if not self._spool.holds(upload.id, upload.size):
+                if not self._is_complete(upload):
                     continue
                 replace(self, intake=self.intake.of(jurisdiction)).settle(upload)
             except JiejingError as error:
@@ -186,6 +197,12 @@ class Uploads:
         for name in self._spool.idle_for(_STRAY_SECONDS):
             if name not in known:
                 self._spool.remove(name)
+
+    def _is_complete(self, upload: Upload) -> bool:
+        """Whether all bytes are in the spool, or were moved under their hash by a process that died then."""
+        if self._spool.path(upload.id).exists():
+            return self._spool.holds(upload.id, upload.size)
+        return self.intake.blobs.has(ORIGINALS, upload.patrol_id, upload.sha256)
 
 
 def _check_content(file: BinaryIO, entry: FileEntry) -> None:

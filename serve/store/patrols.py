@@ -211,7 +211,14 @@ def receive(desk: Desk, patrol_id: str, sha256: str, now: datetime) -> tuple[Pat
     # Taking the patrol's row makes two last files that arrive at once take turns: exactly one of them is the last.
     desk.connection.execute(patrols.update().where(patrols.c.id == patrol_id).values(attempts=patrols.c.attempts))
     patrol = get(desk, patrol_id)
-    left = len(missing(desk, patrol_id))
+    left = int(
+        desk.connection.scalar(
+            sa.select(sa.func.count(sa.distinct(files.c.sha256))).where(
+                files.c.patrol_id == patrol_id, files.c.received_at.is_(None)
+            )
+        )
+        or 0
+    )
     if left == 0 and patrol.state is State.RECEIVING:
         return queue(desk, patrol_id), 0
     return patrol, left
@@ -285,7 +292,7 @@ def try_later(desk: Desk, patrol: Patrol, error: str | None, retry_at: datetime)
     """Queue a patrol again after an error of ours, not before a moment; the attempt counts."""
     values = {"state": State.QUEUED.value, "handbacks": patrols.c.handbacks + 1, "retry_at": retry_at, "frames_read": 0}
     if error is not None:
-        values["last_error"] = error
+        values["last_error"] = _text(error)
     desk.connection.execute(
         patrols.update()
         .where(
@@ -338,8 +345,16 @@ def set_faults(desk: Desk, patrol_id: str, found: Sequence[tuple[str, str, str]]
     """Replace the patrol's faults by (file, reason, remedy) rows."""
     desk.connection.execute(faults.delete().where(faults.c.patrol_id == patrol_id))
     if found:
-        rows = [{"patrol_id": patrol_id, "file": f[:255], "reason": why, "remedy": fix} for f, why, fix in found]
+        rows = [
+            {"patrol_id": patrol_id, "file": _text(f)[:255], "reason": _text(why), "remedy": _text(fix)}
+            for f, why, fix in found
+        ]
         desk.connection.execute(faults.insert(), rows)
+
+
+def _text(said: str) -> str:
+    """What quotes a stranger's file may hold what PostgreSQL takes in no text."""
+    return said.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def faults_of(desk: Desk, patrol_id: str) -> list[dict[str, str]]:

@@ -138,6 +138,13 @@ class Spool:
         finally:
             os.close(handle)
 
+    def written_at(self, name: str) -> float:
+        """When a file was written to last, in seconds since 1970; 0 when there is none."""
+        try:
+            return self.path(name).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def holds(self, name: str, size: int) -> bool:
         """Whether a file has so many bytes, durable or not: a cheap question."""
         try:

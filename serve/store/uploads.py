@@ -51,16 +51,24 @@ def get(desk: Desk, upload_id: str) -> Upload:
     return _upload(row)
 
 
-def open_of(desk: Desk, vehicle: str) -> int:
-    """How many files of a vehicle are on their way."""
+def open_of(desk: Desk, vehicle: str) -> set[tuple[str, str]]:
+    """(patrol, hash) of a vehicle's files that are on their way."""
     query = (
-        sa.select(sa.func.count())
-        .select_from(uploads.join(patrols, patrols.c.id == uploads.c.patrol_id))
+        sa.select(uploads.c.patrol_id, uploads.c.sha256)
+        .join(patrols, patrols.c.id == uploads.c.patrol_id)
         .where(
             patrols.c.jurisdiction == desk.jurisdiction, patrols.c.vehicle == vehicle, uploads.c.finished_at.is_(None)
         )
     )
-    return int(desk.connection.scalar(query) or 0)
+    return {(row.patrol_id, row.sha256) for row in desk.connection.execute(query)}
+
+
+def of_file(desk: Desk, patrol_id: str, sha256: str) -> list[str]:
+    """The ids of a file's uploads that are not finished."""
+    query = sa.select(uploads.c.id).where(
+        uploads.c.patrol_id == patrol_id, uploads.c.sha256 == sha256, uploads.c.finished_at.is_(None)
+    )
+    return list(desk.connection.scalars(query))
 
 
 def prolong(desk: Desk, upload_id: str, expires_at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Moments as callers say them: ISO 8601 with a zone, within the calendar that every database has."""
+"""What callers say, as every database can keep it: moments of its calendar, text without NUL."""
 
 from __future__ import annotations
 
@@ -29,4 +29,12 @@ def _written(moment: Any) -> Any:
     return moment
 
 
+def without_nul(text: str) -> str:
+    """The text. Raises ValueError when it holds U+0000, which PostgreSQL has in no text."""
+    if "\0" in text:
+        raise ValueError("text without the character NUL")
+    return text
+
+
+Text = Annotated[str, AfterValidator(without_nul)]
 Moment = Annotated[AwareDatetime, AfterValidator(to_utc), BeforeValidator(_written)]
