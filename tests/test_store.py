@@ -101,6 +101,18 @@ def test_one_hash_under_two_names_is_sent_once(database: Database) -> None:
     assert (after.state, left, after.generation) == (State.QUEUED, 0, 1)
 
 
+def test_counting_what_is_missing_looks_at_nothing_else(tmp_path: Path) -> None:
+    """With each of 30,000 files the missing ones are counted: from an index, those that have arrived left aside."""
+    database = Database(f"sqlite:///{tmp_path / 'books.sqlite'}")
+    database.migrate()
+    asked = "SELECT DISTINCT sha256 FROM files WHERE patrol_id = 'p' AND received_at IS NULL"
+    with database.reading("") as desk:
+        plan = desk.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}").all()
+    database.close()
+    assert "COVERING INDEX ix_files_patrol_id_received_at (patrol_id=? AND received_at=?)" in plan[0][-1]
+    assert len(plan) == 1
+
+
 def test_the_same_announcement_is_the_same_patrol_and_another_is_a_conflict(database: Database) -> None:
     """(vehicle, started_at) names a patrol; the same files in any order are the same, others a conflict."""
     first = _announce(database)

@@ -192,13 +192,11 @@ def expected(desk: Desk, patrol_id: str, sha256: str) -> tuple[FileEntry, bool]:
 
 def missing(desk: Desk, patrol_id: str) -> list[str]:
     """The hashes still to be sent, each once. Files that were deleted after processing are not asked for again."""
-    rows = desk.connection.execute(
-        sa.select(files.c.sha256)
-        .where(files.c.patrol_id == patrol_id, files.c.received_at.is_(None))
-        .distinct()
-        .order_by(files.c.sha256)
-    )
-    return [row.sha256 for row in rows]
+    return list(desk.connection.scalars(_missing(patrol_id).order_by(files.c.sha256)))
+
+
+def _missing(patrol_id: str) -> sa.Select[tuple[str]]:
+    return sa.select(files.c.sha256).where(files.c.patrol_id == patrol_id, files.c.received_at.is_(None)).distinct()
 
 
 def receive(desk: Desk, patrol_id: str, sha256: str, now: datetime) -> tuple[Patrol, int]:
@@ -211,14 +209,7 @@ def receive(desk: Desk, patrol_id: str, sha256: str, now: datetime) -> tuple[Pat
     # Taking the patrol's row makes two last files that arrive at once take turns: exactly one of them is the last.
     desk.connection.execute(patrols.update().where(patrols.c.id == patrol_id).values(attempts=patrols.c.attempts))
     patrol = get(desk, patrol_id)
-    left = int(
-        desk.connection.scalar(
-            sa.select(sa.func.count(sa.distinct(files.c.sha256))).where(
-                files.c.patrol_id == patrol_id, files.c.received_at.is_(None)
-            )
-        )
-        or 0
-    )
+    left = int(desk.connection.scalar(sa.select(sa.func.count()).select_from(_missing(patrol_id).subquery())) or 0)
     if left == 0 and patrol.state is State.RECEIVING:
         return queue(desk, patrol_id), 0
     return patrol, left

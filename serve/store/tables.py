@@ -99,6 +99,8 @@ files = sa.Table(
     sa.Column("received_at", UtcDateTime),
     sa.PrimaryKeyConstraint("patrol_id", "name"),
     sa.Index("ix_files_patrol_id_sha256", "patrol_id", "sha256"),
+    # What is missing is counted with every file that arrives.
+    sa.Index("ix_files_patrol_id_received_at", "patrol_id", "received_at", "sha256"),
 )
 
 # Files on their way. Bytes lie in the spool under the upload's id until the last one has arrived.
