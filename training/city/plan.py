@@ -7,7 +7,7 @@ day. Things lie beyond the parked vehicles, on both sides; some are rows of equa
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -154,6 +154,18 @@ def straight_street(seed: int, *, metres: float = 400.0, things: int = 20, rates
     builder = _Builder(bare, rng)
     while builder.left(things) > 0:
         builder.single(str(rng.choice(list(rates.classes))), ((-np.inf, np.inf),))
+    return replace(bare, things=tuple(builder.things))
+
+
+def street_of_rows(seed: int, pitches_m: Sequence[float], *, passes: int = 10, rates: Rates | None = None) -> City:
+    """A straight street with rows of three to six equal overflowing bins that stay, one row for each pitch."""
+    rates = rates or read_rates()
+    rng = np.random.default_rng([seed, 10])
+    east = np.arange(0.0, 60.0 * (len(pitches_m) + 1), _STEP_M)
+    bare = City(np.stack([east, np.zeros_like(east)], axis=1), np.zeros(0), (), passes, rates, seed)
+    builder = _Builder(bare, rng)
+    for pitch_m in pitches_m:
+        builder.row("overflow", int(rng.integers(3, 7)), pitch_m)
     return replace(bare, things=tuple(builder.things))
 
 
