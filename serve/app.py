@@ -90,6 +90,7 @@ def blobs_of(settings: Settings) -> Blobs:
 
 def preflight(settings: Settings) -> None:
     """Raise what would keep the server from starting, before it starts: one clear line instead of a failed start."""
+    blobs_of(settings)
     _open(settings)[1].close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Any
 
 from serve.settings import Settings, is_loopback
 from vision.errors import JiejingError
+
+# What other commands read from the environment.
+_OTHER_NAMES = {"JIEJING_SERVER", "JIEJING_VEHICLE", "JIEJING_RENDERER"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class Finding:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything that a server or worker with these settings needs. Changes nothing."""
     looks: tuple[tuple[str, Callable[[Settings], Finding]], ...] = (
+        ("settings", _names),
         ("data folder", _folder),
         ("disk", _disk),
         ("database", _database),
@@ -41,6 +46,17 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield Finding(what, "fault", error.message, error.remedy)
         except Exception as error:  # noqa: BLE001, a doctor that faints helps nobody
             yield Finding(what, "fault", f"{type(error).__name__}: {error}", "see docs/operations.md")
+
+
+def _names(settings: Settings) -> Finding:
+    """A mistyped name in the environment sets nothing, and says nothing."""
+    known = {f"JIEJING_{name.upper()}" for name in type(settings).model_fields} | _OTHER_NAMES
+    unknown = sorted(name for name in os.environ if name.startswith("JIEJING_") and name not in known)
+    if unknown:
+        return Finding(
+            "settings", "warning", f"nothing reads {', '.join(unknown)}", "serve/settings.py lists the names"
+        )
+    return Finding("settings", "ok", "all names are known")
 
 
 def _folder(settings: Settings) -> Finding:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.errors import NotFoundError, SettingsError
+from serve.errors import NotFoundError, SettingsError, StorageError
 from serve.store import blobs as module
 from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
 from tests.serve_support import START, cases_of, days, picture, running, send, thing
@@ -67,6 +67,24 @@ def test_files_settle_once(tmp_path: Path, bucket: str, monkeypatch: pytest.Monk
     assert list((tmp_path / "incoming").iterdir()) == []
     with pytest.raises(SettingsError, match="cannot be used"):
         Blobs(tmp_path, store_url="nonsense")
+
+
+def test_a_store_that_is_away_is_no_fault_of_ours(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked of it, one line says so, for an answer of 503 with Retry-After."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setitem(module._RETRY, "max_retries", 0)
+    away = Blobs(tmp_path, store_url=bucket)
+    for ask in (
+        lambda: away.has(EVIDENCE, "p1", SHA),
+        lambda: away.read(EVIDENCE, "p1", SHA),
+        lambda: away.remove(EVIDENCE, "p1"),
+        lambda: away.patrols(EVIDENCE),
+        lambda: away.lay_out(ORIGINALS, "p1", SHA, tmp_path / "a.jpg"),
+    ):
+        with pytest.raises(StorageError, match="file store failed") as told:
+            ask()
+        assert "\n" not in str(told.value)
+        assert told.value.retry_after_s > 0
 
 
 def test_a_patrol_through_the_object_store(tmp_path: Path, bucket: str) -> None:

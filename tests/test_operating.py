@@ -133,7 +133,7 @@ def test_the_doctor_names_fault_and_remedy(tmp_path: Path, monkeypatch: pytest.M
 
     def faults(folder: Path, **options: object) -> dict[str, str]:
         found = list(examine(_settings(folder, **options)))
-        assert len(found) == 9
+        assert len(found) == 10
         assert all(one.remedy for one in found if one.state != "ok")
         return {one.what: one.said for one in found if one.state == "fault"}
 
@@ -145,6 +145,10 @@ def test_the_doctor_names_fault_and_remedy(tmp_path: Path, monkeypatch: pytest.M
     assert "0.0.0.0" in faults(tmp_path, host="0.0.0.0")["access"]
     oidc = {"oidc_issuer": "https://id.example", "oidc_audience": "j", "oidc_jwks": str(tmp_path / "none.json")}
     assert "none.json" in faults(tmp_path, **oidc)["access"]
+    with monkeypatch.context() as patched:
+        patched.setenv("JIEJING_DATBASE_URL", "postgresql+psycopg://db/jiejing")
+        named = next(examine(_settings(tmp_path)))
+        assert (named.state, "JIEJING_DATBASE_URL" in named.said) == ("warning", True)
     if os.geteuid() != 0:
         (tmp_path / "locked").mkdir(mode=0o500)
         assert "data folder" in faults(tmp_path / "locked")

@@ -13,16 +13,16 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from serve.app import blobs_of
+from serve.app import blobs_of, preflight
 from serve.cases.lifecycle import Stage
-from serve.errors import SettingsError
+from serve.errors import SettingsError, StorageError
 from serve.jobs.queue import Job
 from serve.jobs.retention import Keep, Retention
 from serve.originals_commands import app as originals_app
 from serve.secrecy import masked
 from serve.server import configure_logs
 from serve.settings import Settings
-from serve.store.blobs import EVIDENCE, ORIGINALS
+from serve.store.blobs import EVIDENCE, ORIGINALS, Blobs
 from serve.store.database import Reach
 from serve.store.sealed import Sealer, is_sealed
 from serve.store.tables import cases, evidence, patrols
@@ -126,7 +126,7 @@ def test_each_class_of_data_has_its_time(tmp_path: Path) -> None:
         def originals(patrol: str) -> int:
             return len(list(tmp_path.glob(f"files/{ORIGINALS}/{patrol}/*")))
 
-        nothing = {"originals": 0, "evidence": 0, "tracks": 0, "views": 0}
+        nothing = {"originals": 0, "evidence": 0, "tracks": 0, "views": 0, "leftovers": 0}
         assert after(6.9) == nothing
         assert originals(done) == 3
         assert after(7.1) == {**nothing, "originals": 1}
@@ -162,10 +162,34 @@ def test_keeping_no_originals_means_none(tmp_path: Path) -> None:
         assert not list(tmp_path.glob("files/originals/*/*"))
 
 
+def test_files_that_nothing_names_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that was away when originals were due, or when a patrol was deleted, keeps nothing for longer than an
+    hour; what is named stays."""
+    away = "the file store failed"
+    with running(tmp_path, keep_originals_days=1) as client:
+        here = context_of(client)
+        due, deleted, kept = (send(client, FILES, started_at=START - days(n)) for n in range(3))
+        keeper = Retention(here.database, here.blobs, Keep(1, 1, 1, 1, 1))
+        with monkeypatch.context() as patched:
+            patched.setattr(Blobs, "remove", lambda *_, **__: (_ for _ in ()).throw(StorageError(away)))
+            assert client.delete(f"/v1/patrols/{deleted}").status_code == 204
+            with here.database.writing("") as desk:
+                mine = patrols.update().where(patrols.c.id == due)
+                desk.connection.execute(mine.values(finished_at=datetime.now(UTC) - days(2)))
+            with pytest.raises(StorageError, match=away):
+                keeper.originals(datetime.now(UTC))
+        assert keeper.enforce(datetime.now(UTC))["leftovers"] == 0
+        assert {path.name for path in tmp_path.glob("files/originals/*")} == {due, deleted, kept}
+        assert keeper.enforce(datetime.now(UTC) + timedelta(hours=2))["leftovers"] > 0
+        assert {path.name for path in tmp_path.glob("files/originals/*")} == {kept}
+        assert {path.name for path in tmp_path.glob("files/evidence/*")} == {due, kept}
+
+
 def test_a_wrong_key_is_said_at_the_start(tmp_path: Path) -> None:
     """A key that is none keeps the server from starting, with the remedy."""
-    with pytest.raises(SettingsError, match="32 bytes in base64"):
-        blobs_of(Settings(data=tmp_path, originals_key="nonsense", _env_file=None))
+    for opens in (blobs_of, preflight):
+        with pytest.raises(SettingsError, match="32 bytes in base64"):
+            opens(Settings(data=tmp_path, originals_key="nonsense", _env_file=None))
 
 
 SECRETS = [

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from serve.cases.matters import Matters
-from serve.errors import OverloadedError, TooManyError
+from serve.errors import OverloadedError, StorageError, TooManyError
 from serve.intake.gates import check_clock
 from serve.jobs.books import fit
 from serve.jobs.queue import Job, Jobs
@@ -113,8 +113,12 @@ class Intake:
             now = datetime.now(UTC)
             fit(desk, patrol_id, (), (), self.matters, model=None, now=now, withdrawal="the patrol was deleted")
             patrols.delete(desk, patrol_id)
-        for area in (ORIGINALS, EVIDENCE):
-            self.blobs.remove(area, patrol_id)
+        try:
+            for area in (ORIGINALS, EVIDENCE):
+                self.blobs.remove(area, patrol_id)
+        except StorageError as error:
+            # The patrol is gone, as was asked; the housekeeper removes what no row names.
+            _log.warning("files of a deleted patrol stay for now", patrol=patrol_id, error=str(error))
 
 
 def job_of(patrol: Patrol) -> Job:

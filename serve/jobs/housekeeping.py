@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 _log = structlog.get_logger(__name__)
 Chore = Callable[[], object]
@@ -36,7 +37,9 @@ class Housekeeper:
             for chore in self._chores:
                 try:
                     chore()
-                except Exception:  # noqa: BLE001  # a database that is away for a minute must not end the chores for good
+                except OperationalError as error:
+                    _log.warning("the database cannot be reached; the chore is tried again", error=str(error.orig))
+                except Exception:  # noqa: BLE001  # whatever fails once must not end the chores for good
                     _log.exception("a chore failed; it is tried again")
 
     def _round(self) -> None:

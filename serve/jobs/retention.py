@@ -15,6 +15,8 @@ from serve.store.patrols import State
 from serve.store.tables import cases, evidence, evidence_boxes, original_views, sightings
 from serve.store.tables import patrols as patrol_rows
 
+_BATCH = 500
+_GRACE = timedelta(hours=1)
 _log = structlog.get_logger(__name__)
 
 
@@ -40,13 +42,14 @@ class Retention:
     keep: Keep
 
     def enforce(self, now: datetime) -> dict[str, int]:
-        """Forget what is due at this moment; gives how many patrols, pictures, tracks and records that were."""
-
+        """Forget what is due at this moment; gives how many patrols, pictures, tracks, records and leftover files that
+        were."""
         done = {
             "originals": self.originals(now),
             "evidence": self._evidence(_before(now, self.keep.evidence)),
             "tracks": self._tracks(_before(now, self.keep.tracks)),
             "views": self._views(_before(now, self.keep.views)),
+            "leftovers": self._leftovers(now),
         }
         if any(done.values()):
             _log.info("forgotten on schedule", **done)
@@ -104,6 +107,24 @@ class Retention:
         with self.database.reading("") as desk:
             query = sa.select(evidence.c.sha256).where(evidence.c.patrol_id == patrol_id)
             return set(desk.connection.scalars(query))
+
+    def _leftovers(self, now: datetime) -> int:
+        """Files that no row names any more: whoever changed the row died before it came to the files, or the store was
+        away. They have an hour's grace, since a patrol may be deleted and announced anew."""
+        row = patrol_rows.c
+        over = row.state.in_([State.DONE.value, State.FAILED.value])
+        shown = sa.exists().where(evidence.c.patrol_id == row.id)
+        named = {ORIGINALS: row.originals_deleted_at.is_(None), EVIDENCE: ~over | shown}
+        count = 0
+        for area, condition in named.items():
+            found = self.blobs.patrols(area)
+            for start in range(0, len(found), _BATCH):
+                batch = found[start : start + _BATCH]
+                with self.database.reading("") as desk:
+                    known = set(desk.connection.scalars(sa.select(row.id).where(row.id.in_(batch), condition)))
+                for patrol_id in sorted(set(batch) - known):
+                    count += self.blobs.remove(area, patrol_id, before=now - _GRACE)
+        return count
 
     def _tracks(self, seen_before: datetime) -> int:
         drawn = sa.cast(patrol_rows.c.path, sa.String) != "[]"

@@ -10,8 +10,9 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -22,12 +23,17 @@ from serve.errors import NotFoundError, SettingsError, StorageError
 from serve.store.sealed import Sealer, is_sealed
 from serve.store.spool import Spool, storing, sync_folder
 
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
 ORIGINALS = "originals"
 EVIDENCE = "evidence"
 # An object store takes a conditional put in one piece, held in memory; what is larger goes in parts.
 _ONE_PIECE_BYTES = 64 * 1024**2
 _PART_BYTES = 16 * 1024**2
 _COPIED_BYTES = 1024**2
+# A vehicle, or a person at a page, waits for the answer: what is away longer is told, and tried again by whoever asked.
+_RETRY: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
 
 
 class Blobs:
@@ -47,7 +53,7 @@ class Blobs:
         self.spool = Spool(root / "incoming", min_free_bytes=min_free_bytes, sealer=sealer)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            self._store = LocalStore(root) if store_url is None else from_url(store_url)
+            self._store = LocalStore(root) if store_url is None else from_url(store_url, retry_config=_RETRY)
         except (BaseError, ValueError) as error:
             raise SettingsError(
                 f"the object store {store_url!r} cannot be used: {error}",
@@ -81,19 +87,18 @@ class Blobs:
 
     def _place(self, part: Path, key: str) -> None:
         try:
-            if self._is_local:
-                obstore.rename(self._store, f"incoming/{part.name}", key, overwrite=False)
-            elif part.stat().st_size <= _ONE_PIECE_BYTES:
-                obstore.put(self._store, key, part, mode="create", use_multipart=False)
-            else:
-                obstore.put(self._store, key, part, chunk_size=_PART_BYTES)
+            with _reaching():
+                if self._is_local:
+                    obstore.rename(self._store, f"incoming/{part.name}", key, overwrite=False)
+                elif part.stat().st_size <= _ONE_PIECE_BYTES:
+                    obstore.put(self._store, key, part, mode="create", use_multipart=False)
+                else:
+                    obstore.put(self._store, key, part, chunk_size=_PART_BYTES)
         except AlreadyExistsError:
             pass
         except (MissingError, FileNotFoundError):
             if not self._has(key):
                 raise NotFoundError("the upload is gone", remedy="send the file again from its beginning") from None
-        except BaseError as error:
-            raise StorageError(f"the file store failed: {error}", remedy="keep the file and send it later") from error
 
     def put(self, area: str, patrol_id: str, data: bytes) -> str:
         """Store bytes durably; gives their hash. Storing the same again changes nothing."""
@@ -107,33 +112,35 @@ class Blobs:
         return sha256
 
     def has(self, area: str, patrol_id: str, sha256: str) -> bool:
-        """Whether the file is there."""
+        """Whether the file is there. Raises StorageError."""
         return self._has(_key(area, patrol_id, sha256))
 
     def _has(self, key: str) -> bool:
         try:
-            obstore.head(self._store, key)
+            with _reaching():
+                obstore.head(self._store, key)
         except (MissingError, FileNotFoundError):
             return False
         return True
 
     def read(self, area: str, patrol_id: str, sha256: str) -> bytes:
-        """The file's bytes; for evidence pictures, which are small. Raises NotFoundError."""
+        """The file's bytes; for evidence pictures, which are small. Raises NotFoundError, StorageError."""
         try:
-            return bytes(obstore.get(self._store, _key(area, patrol_id, sha256)).bytes())
+            with _reaching():
+                return bytes(obstore.get(self._store, _key(area, patrol_id, sha256)).bytes())
         except (MissingError, FileNotFoundError):
             raise NotFoundError("the file was deleted", remedy="load what named it again") from None
 
     def lay_out(self, area: str, patrol_id: str, sha256: str, target: Path) -> None:
         """Have the file at a local path: a link where it lies here, a copy otherwise; opened when it was sealed.
 
-        Raises NotFoundError, SettingsError when it was sealed with a key that is not set.
+        Raises NotFoundError, StorageError, SettingsError when it was sealed with a key that is not set.
         """
         here = self._root / _key(area, patrol_id, sha256)
         if not self._is_local:
             here = target.with_name(f".{target.name}.fetched")
             try:
-                with here.open("xb") as file:
+                with here.open("xb") as file, _reaching():
                     for chunk in obstore.get(self._store, _key(area, patrol_id, sha256)):
                         file.write(chunk)
             except (MissingError, FileNotFoundError):
@@ -170,16 +177,43 @@ class Blobs:
             self._place(self.spool.path(name), _key(area, patrol_id, sha256))
         self.spool.remove(name)
 
-    def remove(self, area: str, patrol_id: str, keep: Iterable[str] = ()) -> None:
-        """Delete a patrol's files of one area, but for those with the hashes to `keep`."""
-        kept = set(keep)
-        for listed in obstore.list(self._store, prefix=f"{area}/{patrol_id}"):
-            gone = [one["path"] for one in listed if one["path"].rsplit("/", 1)[-1] not in kept]
-            if gone:
-                obstore.delete(self._store, gone)
+    def patrols(self, area: str) -> list[str]:
+        """The ids of the patrols that have files in an area, or had lately. Raises StorageError."""
+        with _reaching():
+            found = obstore.list_with_delimiter(self._store, prefix=area)["common_prefixes"]
+        return [prefix.rstrip("/").rsplit("/", 1)[-1] for prefix in found]
+
+    def remove(self, area: str, patrol_id: str, keep: Iterable[str] = (), *, before: datetime | None = None) -> int:
+        """Delete a patrol's files of one area, but for those with the hashes to `keep`, and only those that came
+        `before` a moment; gives how many. Raises StorageError."""
+        kept, count = set(keep), 0
+        with _reaching():
+            for listed in obstore.list(self._store, prefix=f"{area}/{patrol_id}"):
+                gone = [
+                    one["path"]
+                    for one in listed
+                    if one["path"].rsplit("/", 1)[-1] not in kept and (before is None or one["last_modified"] < before)
+                ]
+                if gone:
+                    obstore.delete(self._store, gone)
+                count += len(gone)
         if self._is_local:
             with contextlib.suppress(OSError):
                 (self._root / area / patrol_id).rmdir()
+        return count
+
+
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """What the store answers, as an error of ours; that a file is missing, or there already, stays what it is."""
+    try:
+        yield
+    except (AlreadyExistsError, MissingError):
+        raise
+    except BaseError as error:
+        # The rest of it shows the library's insides.
+        said = str(error).partition("\n")[0]
+        raise StorageError(f"the file store failed: {said}", remedy="try again later; is the store running?") from error
 
 
 def _key(area: str, patrol_id: str, sha256: str) -> str:

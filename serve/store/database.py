@@ -63,9 +63,11 @@ class Database:
                 config.attributes["connection"] = connection
                 alembic.command.upgrade(config, "head")
         except sa.exc.OperationalError as error:
-            raise SettingsError(
-                f"the database cannot be opened: {error.orig}", remedy="check that the folder exists and is writable"
-            ) from error
+            remedy = "check that it runs, and that JIEJING_DATABASE_URL and JIEJING_JOBS_URL are right"
+            if self.engine.dialect.name == "sqlite":
+                remedy = "check that the folder exists and is writable"
+            reason = " ".join(str(error.orig).split())
+            raise SettingsError(f"the database cannot be opened: {reason}", remedy=remedy) from error
 
     @contextmanager
     def reading(self, within: Reach | str) -> Iterator[Desk]:
