@@ -141,6 +141,7 @@ def start_engine(
     limits = Limits(settings.vehicle_quota_bytes, settings.max_waiting, settings.clock_tolerance_s)
     intake = Intake(database, blobs, queue, matters, Reach(settings.jurisdiction), limits)
     uploads = Uploads(intake, settings.keep_uploads_days, settings.max_open_uploads)
+    uploads.settle_moved()
     chores: list[Chore] = [uploads.sweep, lambda: forget_answers(database)]
     if works:
         chores += [

@@ -235,7 +235,7 @@ def test_a_complete_upload_whose_vehicle_never_asks_again_is_settled(client: Tes
     with blobs.spool.append(moved, 9) as part:
         part.write(PICTURE[9:])
     blobs.settle(blobs.spool.path(moved), ORIGINALS, third, SHA)  # and here it died
-    context_of(client).uploads.sweep()
+    context_of(client).uploads.settle_moved()
     assert client.get(f"/v1/patrols/{third}").json()["state"] == "done"
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import structlog
 
-from serve.errors import InvalidInputError, MismatchError, NotFoundError, TooManyError
+from serve.errors import InvalidInputError, MismatchError, NotFoundError, StorageError, TooManyError
 from serve.intake.desk import Intake
 from serve.intake.gates import check_track
 from serve.store import patrols, uploads
@@ -188,9 +188,8 @@ class Uploads:
         waiting = uploads.unfinished(self.intake.database)
         for jurisdiction, upload in waiting:
             try:
-                if not self._is_complete(upload):
-                    continue
-                replace(self, intake=self.intake.of(jurisdiction)).settle(upload)
+                if self._spool.holds(upload.id, upload.size):
+                    replace(self, intake=self.intake.of(jurisdiction)).settle(upload)
             except JiejingError as error:
                 _log.warning("upload refused", upload=upload.id, reason=str(error))
         known = {upload.id for _, upload in waiting}
@@ -198,11 +197,20 @@ class Uploads:
             if name not in known:
                 self._spool.remove(name)
 
-    def _is_complete(self, upload: Upload) -> bool:
-        """Whether all bytes are in the spool, or were moved under their hash by a process that died then."""
-        if self._spool.path(upload.id).exists():
-            return self._spool.holds(upload.id, upload.size)
-        return self.intake.blobs.has(ORIGINALS, upload.patrol_id, upload.sha256)
+    def settle_moved(self) -> None:
+        """Settle what was moved under its hash by a process that died then, before its row said so. Once, at the start:
+        the store is asked for each upload whose bytes do not lie here."""
+        for jurisdiction, upload in uploads.unfinished(self.intake.database):
+            try:
+                if not self._spool.path(upload.id).exists() and self.intake.blobs.has(
+                    ORIGINALS, upload.patrol_id, upload.sha256
+                ):
+                    replace(self, intake=self.intake.of(jurisdiction)).settle(upload)
+            except StorageError as error:
+                _log.warning("uploads are settled later", reason=str(error))
+                return
+            except JiejingError as error:
+                _log.warning("upload refused", upload=upload.id, reason=str(error))
 
 
 def _check_content(file: BinaryIO, entry: FileEntry) -> None:
