@@ -47,6 +47,8 @@ def configure_logs(*, quiet: bool) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    # The queue's library gives its logger a console of its own, unless it has a handler.
+    logging.getLogger("dbos").addHandler(logging.NullHandler())
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -66,9 +68,16 @@ def listen(host: str, port: int) -> socket.socket:
     return opened
 
 
-def _server(app: FastAPI) -> uvicorn.Server:
+def uvicorn_of(app: FastAPI) -> uvicorn.Server:
+    """The web server, ready to run."""
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", server_header=False, timeout_graceful_shutdown=3
+        app,
+        log_config=None,  # its own would go past ours
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=3,
     )
     return uvicorn.Server(config)
 
@@ -76,13 +85,13 @@ def _server(app: FastAPI) -> uvicorn.Server:
 def run(app: FastAPI, opened: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM."""
     with contextlib.suppress(KeyboardInterrupt):
-        _server(app).run(sockets=[opened])
+        uvicorn_of(app).run(sockets=[opened])
 
 
 @contextlib.contextmanager
 def in_background(app: FastAPI, opened: socket.socket) -> Iterator[None]:
     """Serve in a thread while the block lasts. Raises SettingsError when the server does not come up."""
-    server = _server(app)
+    server = uvicorn_of(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, name="server")
     thread.start()
     try:
