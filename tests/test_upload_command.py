@@ -141,3 +141,24 @@ def test_a_useless_track_is_told_before_the_pictures_go(tmp_path: Path) -> None:
         assert "DELETE" in refused.value.remedy
         assert proxy.sent_bytes < 10_000
         proxy.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("happens", "word"), [("gone", "cannot be read"), ("shorter", "has become shorter")])
+def test_a_card_that_is_pulled_out_is_no_network(tmp_path: Path, happens: str, word: str) -> None:
+    """A file that goes away or shrinks while it is sent ends the command at once, whatever its patience."""
+    paths = [tmp_path / "0.jpg", tmp_path / "1.jpg"]
+    for path in paths:
+        path.write_bytes(picture(thing(), name=path.name + "x" * 200_000))
+
+    def pull(done: int, _total: int) -> None:
+        if done > 10_000 and happens == "gone":
+            paths[1].unlink(missing_ok=True)
+        elif done > 10_000:
+            paths[1].write_bytes(b"x")
+
+    port = free_port()
+    with server(tmp_path / "data", port, "intake"):
+        vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1", patience_s=3600)
+        with pytest.raises(UploadError, match=word):
+            vehicle.upload(START, [LocalFile(path, "media") for path in paths], progress=pull)

@@ -112,7 +112,11 @@ class Vehicle:
 
         `progress`: called with the bytes sent and the bytes there are to send.
         """
-        hashed = {file.path: file.sha256 or sha256_of(file.path) for file in files}
+        hashed, sizes = {}, {}
+        for file in files:
+            with reading(file.path):
+                hashed[file.path] = file.sha256 or sha256_of(file.path)
+                sizes[file.path] = file.path.stat().st_size
         announcement = {
             "vehicle": self._vehicle,
             "started_at": started_at.isoformat(),
@@ -121,7 +125,7 @@ class Vehicle:
                 {
                     "name": file.name or file.path.name,
                     "kind": file.kind,
-                    "size": file.path.stat().st_size,
+                    "size": sizes[file.path],
                     "sha256": hashed[file.path],
                 }
                 for file in files
@@ -133,7 +137,7 @@ class Vehicle:
         # The track goes first: when it cannot be used, that is known before the pictures have cost their way.
         first = sorted(files, key=lambda file: _KINDS.index(file.kind))
         waiting = {hashed[file.path]: file.path for file in first if hashed[file.path] in missing}
-        total = sum(path.stat().st_size for path in waiting.values())
+        total = sum(sizes[path] for path in waiting.values())
         done = 0
 
         def told(before: int, sent: int) -> None:
@@ -142,8 +146,8 @@ class Vehicle:
 
         for sha256, path in waiting.items():
             before = done
-            self._send(known["id"], path, sha256, partial(told, before))
-            done += path.stat().st_size
+            self._send(known["id"], path, sha256, sizes[path], partial(told, before))
+            done += sizes[path]
         if progress:
             progress(total, total)
         return str(known["id"])
@@ -178,10 +182,9 @@ class Vehicle:
         headers = {} if data is None else {"Content-Type": "application/json"}
         return self._request(method, path, headers, data).body
 
-    def _send(self, patrol: str, path: Path, sha256: str, sent: Callable[[int], object]) -> None:
+    def _send(self, patrol: str, path: Path, sha256: str, size: int, sent: Callable[[int], object]) -> None:
         """Send one file by the resumable protocol. The upload is found again by its Idempotency-Key, so that nothing
         needs to be remembered but the file itself; when it has expired there, another one is begun."""
-        size = path.stat().st_size
         for attempt in range(100):
             begin = partial(self._begin, patrol, path, sha256, size, attempt)
             try:
@@ -235,10 +238,13 @@ class Vehicle:
     def _slices(self, path: Path, offset: int, length: int, sent: Callable[[int], object]) -> Iterator[bytes]:
         """A part of a file in small pieces, at the set pace."""
         began, end = time.monotonic(), offset + length
-        with path.open("rb") as file:
+        at = offset
+        with reading(path), path.open("rb") as file:
             file.seek(offset)
-            at = offset
-            while at < end and (data := file.read(min(_SLICE, end - at))):
+            while at < end:
+                data = file.read(min(_SLICE, end - at))
+                if not data:
+                    raise UploadError(f"{path} has become shorter", remedy="leave files alone until they are sent")
                 yield data
                 at += len(data)
                 sent(at)
@@ -299,6 +305,17 @@ class Vehicle:
             raise (_GoneError if answer.status in (404, 410) else UploadError)(message, remedy=remedy)
         self._got_through = time.monotonic()
         return Answer(answer.status, told, said)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Read a file. Raises UploadError when that fails: no network is away, and trying for days would not help."""
+    try:
+        yield
+    except OSError as error:
+        raise UploadError(
+            f"{path} cannot be read: {error.strerror}", remedy="is the card still in? then run the command again"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

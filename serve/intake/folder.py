@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serve.errors import InvalidInputError
-from serve.intake.client import LocalFile, sha256_of
+from serve.intake.client import LocalFile, reading, sha256_of
 from vision.pictures.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from vision.tracks.track import read_track
 
@@ -44,7 +44,7 @@ def runs_in(
 
     `track`, `camera`, `started_at` stand in for what lies there; `progress`: files read of files there are. Hashes are
     kept in a small file beside the media, so that going on after days does not read everything again. Raises
-    InvalidInputError, TrackError.
+    InvalidInputError, TrackError, UploadError.
     """
     if not folder.is_dir():
         raise InvalidInputError(
@@ -125,10 +125,11 @@ def _hashes(folder: Path, paths: list[Path], progress: Callable[[int, int], None
         known = json.loads(state.read_text("utf-8"))["files"]
     found, rows = {}, {}
     for done, path in enumerate(paths, start=1):
-        stat = path.stat()
-        row = known.get(str(path.absolute()))
-        if row is None or row[:2] != [stat.st_size, stat.st_mtime_ns]:
-            row = [stat.st_size, stat.st_mtime_ns, sha256_of(path)]
+        with reading(path):
+            stat = path.stat()
+            row = known.get(str(path.absolute()))
+            if row is None or row[:2] != [stat.st_size, stat.st_mtime_ns]:
+                row = [stat.st_size, stat.st_mtime_ns, sha256_of(path)]
         found[path], rows[str(path.absolute())] = row[2], row
         if progress:
             progress(done, len(paths))
