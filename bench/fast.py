@@ -7,7 +7,8 @@ latency  one decoded picture of 12 megapixels to boxes; ours with one request on
 video    a minute of 1080p (30 frames and one keyframe a second) at one frame a second: CPU per minute of video
 start    a fresh process: `jiejing detect ONE` and `YOLO(weights).predict(ONE)`; time until it ends, and its memory
          (proportional set size of the process and its children, highest of a look every 20 ms)
-patrol   `run_patrol` end to end (decode, detect, join, locate, redact, write) and detection alone on the same files
+patrol   `run_patrol` end to end (decode, detect, join, locate, redact, write) and detection alone on the same files:
+         the sample's dense street, and a longer drive with five things in a hundred metres
 scale    10 to 10,000 pictures: time and memory of `jiejing detect`
 """
 
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.interleave import ROOT, Side, machine, middle, ratio, rounds, tell
-from bench.material import CLIP_FPS, draw_clip, draw_patrol, draw_pictures, sources
+from bench.material import CLIP_FPS, draw_clip, draw_patrol, draw_pictures, draw_sparse_patrol, sources
 
 PREDICT = "import sys; from ultralytics import YOLO; print(len(YOLO(sys.argv[1]).predict(sys.argv[2])[0].boxes))"
 
@@ -104,7 +105,11 @@ def start(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def patrol(args: argparse.Namespace) -> dict[str, Any]:
-    pictures, track, camera = draw_patrol(args.work / "patrol")
+    drives = {"dense": draw_patrol(args.work / "patrol"), "sparse": draw_sparse_patrol(args.work / "sparse")}
+    return {name: _against_detection(args, *drive) for name, drive in drives.items()}
+
+
+def _against_detection(args: argparse.Namespace, pictures: Path, track: Path, camera: Path) -> dict[str, Any]:
     side = Side("ours", sys.executable, {"model": args.model})  # at the model's own input size: 12 MP of 4:3
     fields = {"path": str(pictures), "track": str(track), "camera": str(camera)}
     side.do("folder", path=str(pictures))
@@ -116,8 +121,10 @@ def patrol(args: argparse.Namespace) -> dict[str, Any]:
         key: round(statistics.median(a[key] / b[key] for a, b in zip(taken["detect"], taken["patrol"], strict=True)), 3)
         for key in ("wall", "cpu")
     }
-    told = {key: taken["patrol"][0][key] for key in ("frames", "judged", "evidence")}
-    return {**told, "seconds": {n: middle(r, "wall") for n, r in taken.items()}, "share_of_detection": share}
+    side.close()
+    told = {key: taken["patrol"][0][key] for key in ("frames", "judged", "sightings", "evidence")}
+    spent = {key: {name: middle(rows, key) for name, rows in taken.items()} for key in ("wall", "cpu")}
+    return {**told, "seconds": spent, "share_of_detection": share}
 
 
 def scale(args: argparse.Namespace) -> dict[str, Any]:

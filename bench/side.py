@@ -81,7 +81,8 @@ def ours(settings: dict[str, Any]) -> dict[str, Task]:
     def patrol(task: dict[str, Any]) -> dict[str, Any]:
         paths = (Path(task[name]) for name in ("track", "camera"))
         result = run_patrol([Path(task["path"])], workers=workers, **dict(zip(("track", "camera"), paths, strict=True)))
-        return {"frames": result.frames_read, "judged": result.frames_judged, "evidence": len(result.evidence)}
+        found = {"sightings": len(result.sightings), "evidence": len(result.evidence)}
+        return {"frames": result.frames_read, "judged": result.frames_judged, **found}
 
     return {"folder": folder, "accuracy": accuracy, "latency": latency, "video": video, "patrol": patrol}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision.patrol.views import ENOUGH, MOST_EVIDENCE, View, choose_evidence
+from vision.detections import Detections
+from vision.patrol.views import ENOUGH, MOST_EVIDENCE, Peaks, View, choose_evidence, promise
 from vision.pictures.draw import shown_wh
 from vision.sightings import EvidenceBox
 
@@ -33,6 +35,33 @@ def test_a_view_that_is_much_worse_than_the_best_is_not_enough() -> None:
     assert frames(found[1]) == ["far"]
 
 
+def test_a_frame_that_is_ready_is_preferred_unless_it_shows_the_thing_badly() -> None:
+    views = [("near", 1.0, False), ("ready", 0.7, True), ("far", 0.2, True)]
+    bag = tuple(View(w, EvidenceBox(frame, 0.0, 0.5, (0.0, 0.0, 1.0, 1.0)), ready) for frame, w, ready in views)
+    assert [frames(e) for e in choose_evidence([bag])] == [["ready"]]
+    assert [frames(e) for e in choose_evidence([(bag[0], bag[2])])] == [["near"]]
+
+
+def test_frames_that_show_more_than_their_neighbours_are_told_one_late() -> None:
+    peaks: Peaks[str] = Peaks()
+    promised = {"a": 1.0, "b": 2.0, "c": 2.0, "d": 1.5, "e": 3.0, "f": 0.1, "g": 0.2, "h": 0.1, "i": 4.0}
+    told = [peaks.add(frame, much) for frame, much in promised.items()] + [peaks.add(None, 0.0)]
+    assert told == [None, None, "b", None, None, "e", None, None, None, "i"]
+
+
+def test_sure_large_whole_things_promise_most_and_people_nothing() -> None:
+    def promised(name: str, score: float, box: tuple[float, float, float, float]) -> float:
+        return promise(Detections.of([(name, score, box)], (1000, 750)))
+
+    whole = promised("garbage", 0.8, (100, 100, 160, 160))
+    assert whole == promised("garbage", 0.8, (100, 100, 400, 400)) == pytest.approx(0.8)
+    assert promised("garbage", 0.4, (100, 100, 160, 160)) == pytest.approx(whole / 2)
+    assert promised("garbage", 0.8, (100, 100, 130, 130)) == pytest.approx(whole / 2)
+    assert promised("garbage", 0.8, (0, 100, 60, 160)) == pytest.approx(whole / 2)
+    assert promised("person", 0.8, (100, 100, 160, 160)) == 0.0
+    assert promise(Detections.empty((1000, 750))) == 0.0
+
+
 worths = st.dictionaries(st.sampled_from("abcdefghijkl"), st.floats(0.01, 1.0), min_size=1)
 
 
@@ -44,8 +73,8 @@ def test_every_thing_has_a_good_view_its_best_ones_first_and_at_most_five(
     for views, worth, evidence in zip(things, drawn, choose_evidence(things), strict=True):
         seen = [worth[name] for name in frames(evidence)]
         assert seen == sorted(seen, reverse=True)
-        good = sum(w >= 0.7 * views[0].worth for w in worth.values())
-        assert min(ENOUGH, good) <= sum(w >= 0.7 * views[0].worth for w in seen)
+        good = sum(w >= 0.6 * views[0].worth for w in worth.values())
+        assert min(ENOUGH, good) <= sum(w >= 0.6 * views[0].worth for w in seen)
         assert 1 <= len(evidence) <= MOST_EVIDENCE
 
 

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,10 +76,10 @@ def test_a_frame_that_kills_workers_is_a_fault_and_its_neighbours_are_not(
     (tmp_path / "sitecustomize.py").write_text(
         "import vision.detecting.worker as w, os, signal, time\n"
         "look = w.look\n"
-        "def trap(job, detector):\n"
+        "def trap(job, detector, kept):\n"
         "    if job.name.endswith('crash.jpg'): os.kill(os.getpid(), signal.SIGSEGV)\n"
         "    if job.name.endswith('hang.jpg'): time.sleep(3600)\n"
-        "    return look(job, detector)\n"
+        "    return look(job, detector, kept)\n"
         "w.look = trap\n"
     )
     mixed = [*files[:6], poison, *files[6:12]]
@@ -140,6 +141,41 @@ def test_pixels_bytes_and_files_give_the_same(files: list[Path]) -> None:
         assert all(isinstance(one, Seen) for one in seen)
         first, *others = [one.detections.boxes_xyxy for one in seen if isinstance(one, Seen)]
         assert all(np.array_equal(first, other) for other in others)
+
+
+def test_a_frame_is_shown_from_the_pixels_of_its_first_look(files: list[Path], tmp_path: Path) -> None:
+    """What the worker has kept under a number is not read again, and looks the same; what it has not is read."""
+    file = tmp_path / "one.jpg"
+    file.write_bytes(files[0].read_bytes())
+    with Workers(threads=1, input_wh=INPUT) as workers:
+
+        def ask(**fields: Any) -> Seen:
+            answer = workers.look(Job("one", path=file, **fields)).result()
+            assert isinstance(answer, Seen)
+            return answer
+
+        number = workers.number()
+        first = ask(keep=number, min_score=workers.model.least_scores)
+        anew = ask(hide=first.detections)
+        file.unlink()
+        again = ask(hide=first.detections, keep=number)
+        assert first.kept
+        assert again.shown == anew.shown
+        assert again.shown is not None
+        assert isinstance(workers.look(Job("one", path=file, hide=first.detections, keep=number)).result(), Fault)
+        file.write_bytes(files[-1].read_bytes())
+        assert not ask(keep=workers.number()).kept  # decoded smaller than it is shown
+
+
+def test_the_worker_keeps_the_pixels_of_few_frames() -> None:
+    kept = worker.Kept(2)
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    assert all(kept.put(number, pixels, (80, 60)) for number in range(9))
+    assert kept.take(0) is None
+    assert kept.take(1) is pixels
+    assert kept.take(1) is None
+    assert not kept.put(9, pixels, (81, 60))
+    assert not kept.put(9, pixels, (30, 20))
 
 
 def test_the_process_ends_with_its_parent(files: list[Path]) -> None:

@@ -87,9 +87,11 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class FrameDetections:
-    """What was found in one frame. `time_s`: seconds since the track's start; `quality`: 0 to 1, how well it shows."""
+    """What was found in one frame. `time_s`: seconds since the track's start; `quality`: 0 to 1, how well it shows;
+    `ready`: whether it has been made ready to be shown."""
 
     frame: str
     time_s: float
     detections: Detections
     quality: float = 1.0
+    ready: bool = False

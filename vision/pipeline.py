@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -13,13 +14,14 @@ import numpy as np
 
 from vision.camera import Camera, assumed_camera, read_camera
 from vision.detecting.model import Model
-from vision.detecting.workers import Job, Workers
+from vision.detecting.workers import Job, Seen, Workers
 from vision.detections import Detections, FrameDetections
 from vision.errors import Fault, JiejingError, MediaError, TrackError
 from vision.locating.locate import locate
 from vision.patrol import frames
 from vision.patrol.frames import Frame
 from vision.patrol.pacing import Pacer
+from vision.patrol.views import Peaks, promise
 from vision.patrol.way import Way, way_of
 from vision.pictures import redact
 from vision.pictures.draw import shown_wh
@@ -73,12 +75,15 @@ class PatrolResult:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A frame that was looked at: all it showed down to the hiding threshold, and how well it could be judged."""
+    """A frame that was looked at: all it showed down to the hiding threshold, and how well it could be judged; `kept`:
+    the number under which the worker may have its pixels; `ready`: where it was made ready to be shown at once."""
 
     frame: Frame
     time_s: float
     seen: Detections
     quality: float
+    kept: int | None = None
+    ready: Future[Seen | Fault] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +203,7 @@ def watch(
     judged: list[_Judged] = []
     read = 0
 
-    def usable() -> Iterator[tuple[Frame, float]]:
+    def usable() -> Iterator[tuple[Frame, float, int | None]]:
         nonlocal read
         videos = (frames.of_video(video, VIDEO_EVERY_S, workers.decoded_wh) for video in shots.videos)
         for frame in chain(pictures, _guarded(videos, faults)):
@@ -207,15 +212,26 @@ def watch(
             if time_s is None or not frames.on_track(time_s, span_s):
                 faults.append(_off_track(frame, time_s, span_s))
             elif pacer.shows_more(time_s):
-                yield frame, time_s
+                yield frame, time_s, workers.number() if frame.picture else None
             if progress:
                 progress(read, max(len(pictures), read))
 
-    for (frame, time_s), answer in workers.look_at_all(usable(), lambda item: _first_look(item[0], workers.model)):
+    peaks: Peaks[int] = Peaks()
+
+    def show_early(at: int | None) -> None:
+        if at is not None and judged[at].kept is not None:
+            judged[at] = replace(judged[at], ready=workers.look(_to_show(judged[at]), soon=True))
+
+    first_looks = workers.look_at_all(usable(), lambda item: _first_look(item[0], item[2], workers.model))
+    for (frame, time_s, number), answer in first_looks:
         if isinstance(answer, Fault):
             faults.append(answer)
-        else:
-            judged.append(_Judged(replace(frame, pixels=None), time_s, answer.detections, answer.quality))
+            continue
+        kept = number if answer.kept else None
+        judged.append(_Judged(replace(frame, pixels=None), time_s, answer.detections, answer.quality, kept))
+        promised = promise(_for_locating(judged[-1], workers.model).detections) if answer.kept else 0.0
+        show_early(peaks.add(len(judged) - 1, promised))
+    show_early(peaks.add(None, 0.0))
     if not judged:
         raise _nothing_judged(faults, route, span_s)
 
@@ -256,7 +272,7 @@ def _nothing_judged(faults: list[Fault], route: Track, span_s: tuple[float, floa
     return MediaError(f"none of the pictures could be used ({first})", remedy="see the faults of each picture")
 
 
-def _first_look(frame: Frame, model: Model) -> Job:
+def _first_look(frame: Frame, number: int | None, model: Model) -> Job:
     return Job(
         frame.name,
         path=frame.path,
@@ -265,6 +281,7 @@ def _first_look(frame: Frame, model: Model) -> Job:
         picture=frame.picture,
         min_score=model.least_scores,
         judge=True,
+        keep=number,
     )
 
 
@@ -279,7 +296,8 @@ def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple
 def _for_locating(one: _Judged, model: Model) -> FrameDetections:
     """What counts as seen: at or above the model's threshold for the class."""
     least = np.array(model.thresholds)[one.seen.class_ids]
-    return FrameDetections(one.frame.name, one.time_s, one.seen.where(one.seen.scores >= least), one.quality)
+    sure = one.seen.where(one.seen.scores >= least)
+    return FrameDetections(one.frame.name, one.time_s, sure, one.quality, one.ready is not None)
 
 
 def _first_moment(judged: Sequence[_Judged]) -> datetime | None:
@@ -297,7 +315,8 @@ def _evidence(
             wanted.setdefault(evidence.frame, []).append(evidence)
     by_name = {one.frame.name: one for one in judged if one.frame.name in wanted}
 
-    for one, answer in workers.look_at_all(_with_pixels(by_name), _to_show):
+    ready = ((one, one.ready.result()) for one in by_name.values() if one.ready is not None)
+    for one, answer in chain(ready, workers.look_at_all(_with_pixels(by_name), _to_show)):
         if isinstance(answer, Fault):
             faults.append(answer)
             continue
@@ -317,14 +336,21 @@ def _evidence(
 def _to_show(one: _Judged) -> Job:
     frame = one.frame
     return Job(
-        frame.name, path=frame.path, pixels=frame.pixels, size_wh=frame.size_wh, picture=frame.picture, hide=one.seen
+        frame.name,
+        path=frame.path,
+        pixels=frame.pixels,
+        size_wh=frame.size_wh,
+        picture=frame.picture,
+        hide=one.seen,
+        keep=one.kept,
     )
 
 
 def _with_pixels(by_name: dict[str, _Judged]) -> Iterator[_Judged]:
     """Pictures as they are; frames of a video found again by running through it once more."""
-    videos = {one.frame.path for one in by_name.values() if one.frame.video_time_s is not None}
-    yield from (one for one in by_name.values() if one.frame.video_time_s is None)
+    missing = [one for one in by_name.values() if one.ready is None]
+    videos = {one.frame.path for one in missing if one.frame.video_time_s is not None}
+    yield from (one for one in missing if one.frame.video_time_s is None)
     for path in sorted(videos):
         for frame in frames.of_video(read_video(path), VIDEO_EVERY_S, shown_wh):
             if frame.name in by_name:

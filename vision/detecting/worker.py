@@ -26,11 +26,36 @@ from vision.pictures.media import Rgb, decode, picture_header, read_bytes
 from vision.pictures.resize import resize
 
 
-def look(job: Job, detector: Detector) -> Seen | Fault:
+class Kept:
+    """Pixels of the frames that were looked at last, a few per thread, for those that are shown soon after."""
+
+    def __init__(self, threads: int) -> None:
+        self._most = 4 * threads
+        self._pixels: dict[int, Rgb] = {}
+        self._lock = threading.Lock()
+
+    def put(self, number: int | None, pixels: Rgb, wanted_wh: tuple[int, int]) -> bool:
+        """Keep them if there is a number, they are as large as wanted and not much larger; forget the oldest for it."""
+        fits = wanted_wh[0] <= pixels.shape[1] <= 2 * wanted_wh[0] and pixels.shape[0] >= wanted_wh[1]
+        if number is None or not fits:
+            return False
+        with self._lock:
+            self._pixels[number] = pixels
+            if len(self._pixels) > self._most:
+                del self._pixels[next(iter(self._pixels))]
+        return True
+
+    def take(self, number: int | None) -> Rgb | None:
+        """What was kept under this number, once."""
+        with self._lock:
+            return None if number is None else self._pixels.pop(number, None)
+
+
+def look(job: Job, detector: Detector, kept: Kept) -> Seen | Fault:
     """Do one job. What is wrong with the picture is a fault; what is wrong with the model raises ModelError."""
     try:
         if job.hide is not None:
-            return _ready_to_show(job, job.hide, detector)
+            return _ready_to_show(job, job.hide, detector, kept)
         pixels, size_wh = _pixels(job, detector.decoded_wh)
         quality = 1.0
         if job.judge:
@@ -39,7 +64,7 @@ def look(job: Job, detector: Detector) -> Seen | Fault:
                 return Fault(job.name, verdict.reason, "clean the lens, or drive by daylight")
             quality = verdict.quality
         found = detector.detect(pixels, size_wh=size_wh, min_score=job.min_score, input_wh=job.input_wh)
-        return Seen(found, quality)
+        return Seen(found, quality, kept=kept.put(job.keep, pixels, shown_wh(size_wh)))
     except MediaError as error:
         return Fault.of(job.name, error)
 
@@ -53,10 +78,10 @@ def _pixels(job: Job, wanted: Callable[[tuple[int, int]], tuple[int, int]]) -> t
     return decode(data, picture, wanted(picture.size_wh)), picture.size_wh
 
 
-def _ready_to_show(job: Job, seen: Detections, detector: Detector) -> Seen:
+def _ready_to_show(job: Job, seen: Detections, detector: Detector, kept: Kept) -> Seen:
     """A frame at showing size, looked at once more at another size (`redact.second_input`), with all that is private in
     either look hidden."""
-    pixels, size_wh = _pixels(job, shown_wh)
+    pixels, size_wh = _pixels(job, shown_wh) if (left := kept.take(job.keep)) is None else (left, seen.size_wh)
     pixels = resize(pixels, shown_wh(size_wh))
     scores, input_wh = detector.model.hide_from, redact.second_input(detector.input_for(size_wh))
     again = detector.detect(pixels, size_wh=size_wh, min_score=scores, input_wh=input_wh)
@@ -71,6 +96,7 @@ def serve(pipe: Connection, detector: Detector) -> None:
     what `look` returns, or the ModelError that it raised.
     """
     jobs: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
+    kept = Kept(detector.threads)
     sending = threading.Lock()
 
     def work() -> None:
@@ -80,7 +106,7 @@ def serve(pipe: Connection, detector: Detector) -> None:
                 pipe.send((number, None))
             answer: Seen | Fault | ModelError
             try:
-                answer = look(job, detector)
+                answer = look(job, detector, kept)
             except ModelError as error:
                 answer = error
             except BaseException:  # noqa: BLE001, a crash like any other: the watchdog replaces this process

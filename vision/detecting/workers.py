@@ -47,7 +47,8 @@ class Job:
     smaller; `picture`: the header, when it was read before; `min_score`, for all classes or one per class, replaces the
     model's thresholds, `input_wh` the input size that fits the picture best;
     `judge`: a frame that is too dark or blurred becomes a fault instead of being searched; `hide`: what a first look
-    saw, for a frame that is to be shown: it is looked at once more, and people and vehicles are hidden.
+    saw, for a frame that is to be shown: it is looked at once more, and people and vehicles are hidden; `keep`: the
+    number (`Workers.number`) under which the first look leaves the pixels for the second, if that comes soon.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Job:
     input_wh: tuple[int, int] | None = None
     judge: bool = False
     hide: Detections | None = None
+    keep: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,13 @@ class Seen:
     """What a frame showed, and from 0 to 1 how well it could be judged (1 when that was not asked).
 
     `shown`: the JPEG of a frame that is to be shown, `vision.pictures.draw.shown_wh` large; `detections` are what it
-    hides.
+    hides. `kept`: whether the pixels wait for the frame to be shown.
     """
 
     detections: Detections
     quality: float = 1.0
     shown: bytes | None = None
+    kept: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -172,14 +175,22 @@ class Workers:
             self._kill()
             self._fail_all(ModelError("the workers were closed", remedy="send frames before closing"))
 
-    def look(self, job: Job) -> Future[Seen | Fault]:
-        """Send one frame; the future holds what it showed, or the fault, or raises ModelError."""
+    def number(self) -> int:
+        """A number that no other job has."""
+        return next(self._numbers)
+
+    def look(self, job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
+        """Send one frame, `soon` before those that wait already; the future holds what it showed, or the fault, or
+        raises ModelError."""
         task = _Task(next(self._numbers), job)
         with self._lock:
             if self._closed:
                 raise ModelError("the workers were closed", remedy="send frames before closing")
             self.start()
-            self._waiting.append(task)
+            if soon:
+                self._waiting.appendleft(task)
+            else:
+                self._waiting.append(task)
             self._send()
         return task.done
 

@@ -1,7 +1,8 @@
 """Which frames to keep as pictures of the standing things: few of them, in which each thing is well seen.
 
-A frame that is kept costs as much as two that are looked at (decoded anew, searched for people, encoded), so frames
-that show several things are preferred to ones that show a single thing a little better.
+A frame that is kept costs half as much again as one that is looked at (decoded anew, searched for people, encoded), so
+frames that show several things are preferred to ones that show a single thing a little better. Right after the look,
+while its pixels are there, it costs a quarter: frames that show more than their neighbours are made ready then.
 """
 
 from __future__ import annotations
@@ -9,29 +10,43 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from vision import boxes
 from vision.boxes import FloatArray
-from vision.detections import FrameDetections
+from vision.detections import Detections, FrameDetections
 from vision.locating.observations import IntArray, Observations
 from vision.sightings import EvidenceBox
 from vision.taxonomy import PRIVATE
 
+Frame = TypeVar("Frame")
 MOST_EVIDENCE = 5
 # Every thing gets as many good pictures as this, and more only out of frames that are kept anyway.
 ENOUGH = 1
 # A view is good when it is worth this share of the thing's best one.
-_GOOD = 0.7
+_GOOD = 0.6
+# A thing whose side is this share of the picture's longer one, 90 pixels of what is shown, is seen no better when it is
+# larger.
+_LARGE = 0.06
+# A frame that has been made ready to be shown is preferred to one that would have to be made, as if it showed so many
+# times as much.
+_READY = 2.0
+# What a frame must show at least to be made ready before anybody knows which things stand: a sure large thing, say.
+_PROMISING = 0.5
+# A box this near to the picture's edge, as a share of its longer side, is cut by it.
+_TOUCHING = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One thing in one frame; `worth`: how well it is seen there, to be compared among the views of the thing."""
+    """One thing in one frame; `worth`: how well it is seen there, to be compared among the views of the thing; `ready`:
+    whether the frame has been made ready to be shown."""
 
     worth: float
     box: EvidenceBox
+    ready: bool = False
 
 
 def views_of(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetections]) -> tuple[View, ...]:
@@ -40,7 +55,11 @@ def views_of(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetectio
 
     `rows`: its observations; `ordered`: the frames that `seen.frame` counts.
     """
-    side = np.sqrt(np.maximum((seen.box[rows, 2] - seen.box[rows, 0]) * (seen.box[rows, 3] - seen.box[rows, 1]), 1.0))
+    own = np.array(
+        [ordered[k].detections.boxes_xyxy[d] for k, d in zip(seen.frame[rows], seen.detection[rows], strict=True)]
+    )
+    longest = np.array([max(ordered[k].detections.size_wh) for k in seen.frame[rows]])
+    side = np.clip(np.sqrt(boxes.area(own)) / longest, 1e-4, _LARGE)
     quality = np.array([ordered[k].quality for k in seen.frame[rows]])
     whole = np.where(seen.cut[rows].any(axis=1), 0.5, 1.0) * (1.0 - _covered(rows, seen, ordered))
     worth = seen.score[rows] * quality * whole * side / side.max()
@@ -64,15 +83,44 @@ def _covered(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetectio
 
 def _view(worth: float, row: int, seen: Observations, frame: FrameDetections) -> View:
     x_min, y_min, x_max, y_max = frame.detections.boxes_xyxy[seen.detection[row]].tolist()
-    return View(worth, EvidenceBox(frame.frame, frame.time_s, float(seen.score[row]), (x_min, y_min, x_max, y_max)))
+    box = EvidenceBox(frame.frame, frame.time_s, float(seen.score[row]), (x_min, y_min, x_max, y_max))
+    return View(worth, box, frame.ready)
+
+
+def promise(found: Detections) -> float:
+    """How much a frame shows: its things counted, those that are unsure, small or cut by the picture's edge as less."""
+    size_wh = found.size_wh
+    things = found.of_classes(frozenset(found.class_names) - PRIVATE)
+    side = np.minimum(np.sqrt(boxes.area(things.boxes_xyxy)) / max(size_wh) / _LARGE, 1.0)
+    inward = np.minimum(things.boxes_xyxy[:, :2], np.array(size_wh) - things.boxes_xyxy[:, 2:]).min(
+        axis=1, initial=np.inf
+    )
+    whole = np.where(inward <= _TOUCHING * max(size_wh), 0.5, 1.0)
+    return float((things.scores * side * whole).sum())
+
+
+class Peaks(Generic[Frame]):
+    """Tells, one frame late, which frames show more than those before and after them."""
+
+    def __init__(self) -> None:
+        self._before, self._last = 0.0, 0.0
+        self._frame: Frame | None = None
+
+    def add(self, frame: Frame | None, promised: float) -> Frame | None:
+        """Take the next frame with its `promise` (None and 0 after the last); the one before it if that is a peak."""
+        is_peak = self._last >= _PROMISING and self._before < self._last >= promised
+        peak = self._frame if is_peak else None
+        self._before, self._last, self._frame = self._last, promised, frame
+        return peak
 
 
 def choose_evidence(things: Sequence[Sequence[View]]) -> list[tuple[EvidenceBox, ...]]:
     """The pictures of each thing, best first, at most `MOST_EVIDENCE`: greedily the frames that show most things well,
     until every thing has `ENOUGH` good views, or all of its good ones.
 
-    `things`: the views of each thing, best first, at least one.
+    `things`: the views of each thing, best first, at least one. Frames that are ready are preferred.
     """
+    ready = {v.box.frame for views in things for v in views if v.ready}
     good = [{v.box.frame for v in views if v.worth >= _GOOD * views[0].worth} for views in things]
     missing = [min(ENOUGH, len(frames)) for frames in good]
     showing: dict[str, list[int]] = {}
@@ -81,14 +129,15 @@ def choose_evidence(things: Sequence[Sequence[View]]) -> list[tuple[EvidenceBox,
             showing.setdefault(frame, []).append(i)
     kept: set[str] = set()
     # How much a frame adds only ever falls, so the first that has kept its rank is the best (lazy greedy).
-    queue = [(-len(shown), frame) for frame, shown in showing.items()]
+    queue = [(-len(shown) * (_READY if frame in ready else 1.0), frame) for frame, shown in showing.items()]
     heapq.heapify(queue)
     left = sum(missing)
     while left:
         rank, frame = heapq.heappop(queue)
         adds = sum(missing[i] > 0 for i in showing[frame])
-        if adds < -rank:
-            heapq.heappush(queue, (-adds, frame))
+        worth = adds * (_READY if frame in ready else 1.0)
+        if worth < -rank:
+            heapq.heappush(queue, (-worth, frame))
             continue
         kept.add(frame)
         for i in showing[frame]:

@@ -1,0 +1,43 @@
+"""The pictures that a patrol keeps: the same whether they are made ready early or at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vision import pipeline
+from vision.detecting.workers import Workers
+from vision.pictures.media import decode, picture_header
+from vision.shipped import dataset_folder
+
+SAMPLE = dataset_folder("sample-patrol")
+
+
+def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that promise much are made ready while the patrol is looked at: they are the same pictures, each once."""
+    media = sorted((SAMPLE / "pass-1").glob("*.jpg"))[:12]
+    with Workers(threads=2) as workers:
+
+        def run() -> pipeline.PatrolResult:
+            track = SAMPLE / "pass-1/track_rtk.csv"
+            return pipeline.run_patrol(media, track=track, camera=SAMPLE / "camera.json", workers=workers)
+
+        asked: list[str] = []
+        show = pipeline._to_show
+        monkeypatch.setattr(pipeline, "_to_show", lambda one: asked.append(one.frame.name) or show(one))
+        early = run()
+        assert len(asked) == len(set(asked)) > 1
+        assert {shown.frame for shown in early.evidence} <= set(asked)
+        monkeypatch.setattr(pipeline, "promise", lambda found: 0.0)
+        late = run()
+
+    pictures = {shown.frame: shown for shown in late.evidence}
+    both = [shown for shown in early.evidence if shown.frame in pictures]
+    assert both
+    assert all(shown == pictures[shown.frame] for shown in both)
+    for shown in early.evidence:
+        assert decode(shown.jpeg, picture_header(shown.jpeg, Path(shown.frame))).shape[1::-1] == shown.size_wh
+    for found in (early, late):
+        named = {box.frame for sighting in found.sightings for box in sighting.evidence}
+        assert named == {shown.frame for shown in found.evidence}
