@@ -290,18 +290,31 @@ def _differences(
 def compare(
     a: Annotated[str, typer.Argument(help="Model folder or shipped name.")],
     b: Annotated[str, typer.Argument(help="The other one.")],
-    source: Sources,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="NAME=FOLDER: a manifest of datasets/ and where its pictures lie."),
+    ] = None,
     manifests: Manifests = MANIFESTS,
+    patrol: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of a patrol of known truth (`jiejing simulate patrol`): the cases are compared."),
+    ] = None,
     decided: Annotated[
         Path | None, typer.Option(help="Decisions of operators (`dataset import --from-server`): agreement with them.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Hold two models against each other on the same pictures: B minus A, and whether that is more than luck."""
+    """Hold two models against each other on the same pictures or patrols: B minus A, and if it is more than luck."""
     from training.evaluation.decided import agreements, decided_difference, read_decisions
     from vision.detecting.detector import Detector
 
-    found = _differences(a, b, _validation(source, manifests))
+    if not (source or patrol or decided):
+        raise UsageError(
+            "nothing to compare on", remedy="give --source NAME=FOLDER, --patrol FOLDER or --decided FOLDER"
+        )
+    found = _differences(a, b, _validation(source, manifests)) if source else []
+    if patrol:
+        found += _case_differences(a, b, patrol)
     if decided is not None:
         decisions = read_decisions(decided)
         agreed = [agreements(Detector.load(model), decided, decisions) for model in (a, b)]
@@ -312,7 +325,20 @@ def compare(
             continue
         sure = "" if one.low <= 0 <= one.high else "  *"
         change = f"{one.a:.3f} -> {one.b:.3f}  {one.b - one.a:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
-        typer.echo(f"{one.class_name:16s} {one.figure:9s} {one.boxes:5d} boxes  {change}{sure}")
+        unit = "things" if one.class_name == "cases" else "boxes"
+        typer.echo(f"{one.class_name:16s} {one.figure:9s} {one.boxes:5d} {unit:6s} {change}{sure}")
+
+
+def _case_differences(a: str, b: str, patrols: list[Path]) -> list[Difference]:
+    """B minus A in the cases that these patrols come to."""
+    from serve.cases.matters import read_matters
+    from training.evaluation.case_compare import cases_of, compare_cases, places_of, read_street
+
+    matters = read_matters()
+    streets = [read_street(folder, matters) for folder in patrols]
+    return compare_cases(
+        [places_of(street, [cases_of(model, street, matters) for model in (a, b)], matters) for street in streets]
+    )
 
 
 def publish(

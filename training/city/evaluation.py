@@ -15,11 +15,10 @@ from statistics import median
 from serve.cases.events import Draft, Event, Kind
 from serve.cases.lifecycle import Case, Stage
 from serve.cases.matters import Matters, read_matters
-from serve.cases.merge import absorb, after
-from serve.cases.values import Look, Place, Sighting, stable_id
 from training.city.drive import CLEAR_FRAMES, START, Patrol, drive
 from training.city.plan import ORIGIN, City, Rates, Thing, build_city
 from training.city.sightings import honest_locator
+from training.evaluation.case_books import merge, sightings_of
 from vision.locating.locate import Located, locate
 from vision.taxonomy import CLASSES, PRIVATE
 
@@ -105,34 +104,11 @@ class Books:
 
     def take(self, patrol: Patrol, located: Located) -> None:
         """Merge one pass."""
-        sightings = []
-        for number, seen in enumerate(located.sightings):
-            sighting = Sighting(
-                id=stable_id("s", patrol.id, number),
-                patrol_id=patrol.id,
-                class_name=seen.class_name,
-                score=seen.score,
-                place=Place(seen.longitude_deg, seen.latitude_deg, seen.covariance_m2, seen.error_radius_m),
-                shared_sigma_m=seen.shared_sigma_m,
-                frames=seen.frames,
-                first_seen=patrol.started_at + timedelta(seconds=seen.first_seen_s),
-                last_seen=patrol.started_at + timedelta(seconds=seen.last_seen_s),
-                size_m=seen.size_m,
-                seen_in=seen.seen_in,
-            )
+        sightings = sightings_of(patrol.id, patrol.started_at, located.sightings)
+        for sighting, seen in zip(sightings, located.sightings, strict=True):
             shows = Counter(patrol.shown[box.frame, box.box_xyxy] for box in seen.evidence)
             self.truth[sighting.id] = max(shows.items(), key=lambda item: (item[1], item[0]))[0]
-            sightings.append(sighting)
-        looks = [
-            Look(patrol.id, patrol.started_at + timedelta(seconds=look.time_s), look.ring_lonlat, look.quality)
-            for look in located.looks
-        ]
-        now = patrol.started_at + timedelta(hours=12)
-        outcome = absorb(patrol.id, "sim", sightings, looks, self.cases.values(), self.matters, now=now)
-        for draft in outcome.drafts:
-            case = after(self.cases.get(draft.case_id), [draft])
-            assert case is not None
-            self.cases[draft.case_id] = case
+        for draft in merge(self.cases, patrol.id, patrol.started_at, sightings, located.looks, self.matters):
             self.events[draft.case_id].append(draft)
         self.patrols.append(patrol)
 
