@@ -15,7 +15,10 @@ from serve.errors import SettingsError
 class Settings(BaseSettings):
     """The settings of one server or worker."""
 
-    model_config = SettingsConfigDict(env_prefix="JIEJING_", env_file=".env", extra="forbid", frozen=True)
+    # Of an .env file only our own lines count: others put theirs into it too. One that is mistyped is an error.
+    model_config = SettingsConfigDict(
+        env_prefix="JIEJING_", env_file=".env", dotenv_filtering="match_prefix", extra="forbid", frozen=True
+    )
 
     data: Path = Field(Path("var/data"), description="Folder for the database, uploads and evidence pictures.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder when left away.")

@@ -28,9 +28,9 @@ from tests.process_support import ROOT, free_port, until_ready
 from vision.tracks.track import read_track
 
 SECRETS = {
-    "JIEJING_DB_PASSWORD": "0123456789abcdef",
-    "JIEJING_S3_KEY": "key",
-    "JIEJING_S3_SECRET": "secret-of-the-store",
+    "DB_PASSWORD": "0123456789abcdef",
+    "S3_KEY": "key",
+    "S3_SECRET": "secret-of-the-store",
     "JIEJING_API_KEY": "0123456789abcdef0123456789abcdef",
     "JIEJING_ORIGINALS_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 }
@@ -80,7 +80,7 @@ def _store() -> Iterator[str]:
 def _bucket(url: str) -> Any:
     import boto3
 
-    known = {"aws_access_key_id": SECRETS["JIEJING_S3_KEY"], "aws_secret_access_key": SECRETS["JIEJING_S3_SECRET"]}
+    known = {"aws_access_key_id": SECRETS["S3_KEY"], "aws_secret_access_key": SECRETS["S3_SECRET"]}
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **known)
 
 
@@ -157,4 +157,4 @@ def test_the_fleet_of_compose_takes_patrols_and_makes_cases(tmp_path: Path) -> N
         assert {process.wait(timeout=30) for process in processes} <= {0, -signal.SIGTERM}
         assert time.monotonic() - began < 30
     logs = "".join(path.read_text("utf-8") for path in tmp_path.glob("*.log"))
-    assert not [name for name, secret in SECRETS.items() if secret in logs and name != "JIEJING_S3_KEY"]
+    assert not [name for name, secret in SECRETS.items() if secret in logs and name != "S3_KEY"]
