@@ -55,7 +55,7 @@ contract: $(VENV)/dev ## 100,000 requests of every role against the OpenAPI docu
 
 chaos: $(VENV)/dev ## kills, cuts and faults at length (about an hour); the last results stand in docs/experiments.md
 	$(BIN)/python -m tests.chaos --kills 200
-	$(BIN)/python -m tests.chaos --postgres --workers 3 --kills 100 --stops 10 --every 4
+	$(BIN)/python -m tests.chaos --postgres --workers 3 --kills 100 --stops 10 --every 3 --ahead 20
 	$(BIN)/python -m tests.chaos --postgres --workers 10 --kills 40 --every 4
 	$(BIN)/python -m tests.faults
 	JIEJING_CUT_UPLOADS=300 JIEJING_OPERATIONS=100000 $(BIN)/python -m pytest -s tests/test_stock_clients.py tests/test_unreliable_client.py

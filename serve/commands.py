@@ -25,6 +25,13 @@ Model = Annotated[
 Port = Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535, show_default="8311")]
 
 
+_OF_AN_INSTALLATION = {
+    **dict.fromkeys(("api_key", "oidc_issuer", "oidc_audience", "oidc_jwks", "originals_key")),
+    **dict.fromkeys(("database_url", "jobs_url", "store_url")),
+    "require_keys": False,
+}
+
+
 def settings_of(**given: Any) -> Settings:
     """The settings of environment and .env file, with what the command line says above them."""
     from pydantic import ValidationError
@@ -142,8 +149,10 @@ def demo(
         base_map=streets if streets.is_file() else None,
         place_name="Sample street 示范街",
     )
+    # Whatever installation the environment names: the demo has nothing to do with it.
+    settings = settings.model_copy(update=_OF_AN_INSTALLATION)
     configure_logs(quiet=True)
-    app = create_app(settings.model_copy(update={"api_key": None}))
+    app = create_app(settings)
     preflight(settings)
     opened = listen(settings.host, settings.port)
     url = f"http://{_shown(opened.getsockname())}"

@@ -38,7 +38,9 @@ def _sample() -> Path:
 
 def _run(folder: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "jiejing", "demo", "--data", str(folder), "--port", "0", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # A city's installation in the environment is none of the demo's business.
+    city = {"JIEJING_DATABASE_URL": "postgresql+psycopg://city@127.0.0.1:1/books", "JIEJING_REQUIRE_KEYS": "true"}
+    environment = {**os.environ, **city, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         command, cwd=folder.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
