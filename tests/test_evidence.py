@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vision import pipeline
@@ -29,7 +30,7 @@ def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pyte
         early = run()
         assert len(asked) == len(set(asked)) > 1
         assert {shown.frame for shown in early.evidence} <= set(asked)
-        monkeypatch.setattr(pipeline, "promise", lambda found: 0.0)
+        monkeypatch.setattr(pipeline, "promise", lambda found: np.zeros(13))
         late = run()
 
     pictures = {shown.frame: shown for shown in late.evidence}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vision.detections import Detections
-from vision.patrol.views import ENOUGH, MOST_EVIDENCE, Peaks, View, choose_evidence, promise
+from vision.patrol.views import ENOUGH, MOST_EVIDENCE, Promising, View, choose_evidence, promise
 from vision.pictures.draw import shown_wh
 from vision.sightings import EvidenceBox
+from vision.taxonomy import CLASSES
 
 
 def thing(worth: dict[str, float]) -> tuple[View, ...]:
@@ -42,16 +44,27 @@ def test_a_frame_that_is_ready_is_preferred_unless_it_shows_the_thing_badly() ->
     assert [frames(e) for e in choose_evidence([(bag[0], bag[2])])] == [["near"]]
 
 
-def test_frames_that_show_more_than_their_neighbours_are_told_one_late() -> None:
-    peaks: Peaks[str] = Peaks()
-    promised = {"a": 1.0, "b": 2.0, "c": 2.0, "d": 1.5, "e": 3.0, "f": 0.1, "g": 0.2, "h": 0.1, "i": 4.0}
-    told = [peaks.add(frame, much) for frame, much in promised.items()] + [peaks.add(None, 0.0)]
-    assert told == [None, None, "b", None, None, "e", None, None, None, "i"]
+def told(*promised: tuple[float, ...]) -> list[int]:
+    """Which of the frames are promising, by what they show of each class."""
+    promising: Promising[int] = Promising()
+    rows = [np.array(row) for row in (*promised, (0.0,) * len(promised[0]))]
+    found = [promising.add(at if at < len(promised) else None, row) for at, row in enumerate(rows)]
+    assert all(frame is None or frame == at - 1 for at, frame in enumerate(found))
+    return [frame for frame in found if frame is not None]
+
+
+def test_frames_promise_much_when_they_show_what_the_next_does_not_or_more_than_their_neighbours() -> None:
+    assert told((0.2,), (0.2,), (0.1,)) == []
+    assert told((0.5,), (0.8,), (0.5,), (0.0,)) == [1, 2]
+    assert told((1.0,), (1.2,), (1.1,), (1.0,)) == [1, 3]
+    assert told((3.0,), (2.5,), (3.5,), (3.5,)) == [0, 2, 3]
+    assert told((0.6, 0.0), (0.0, 0.6), (0.0, 0.6), (0.0, 0.0)) == [0, 2]
+    assert told((5.0, 0.4), (6.0, 0.0), (7.0, 0.0)) == [2]
 
 
 def test_sure_large_whole_things_promise_most_and_people_nothing() -> None:
     def promised(name: str, score: float, box: tuple[float, float, float, float]) -> float:
-        return promise(Detections.of([(name, score, box)], (1000, 750)))
+        return float(promise(Detections.of([(name, score, box)], (1000, 750))).sum())
 
     whole = promised("garbage", 0.8, (100, 100, 160, 160))
     assert whole == promised("garbage", 0.8, (100, 100, 400, 400)) == pytest.approx(0.8)
@@ -59,7 +72,7 @@ def test_sure_large_whole_things_promise_most_and_people_nothing() -> None:
     assert promised("garbage", 0.8, (100, 100, 130, 130)) == pytest.approx(whole / 2)
     assert promised("garbage", 0.8, (0, 100, 60, 160)) == pytest.approx(whole / 2)
     assert promised("person", 0.8, (100, 100, 160, 160)) == 0.0
-    assert promise(Detections.empty((1000, 750))) == 0.0
+    assert promise(Detections.empty((1000, 750))).tolist() == [0.0] * len(CLASSES)
 
 
 worths = st.dictionaries(st.sampled_from("abcdefghijkl"), st.floats(0.01, 1.0), min_size=1)

@@ -21,7 +21,7 @@ from vision.locating.locate import locate
 from vision.patrol import frames
 from vision.patrol.frames import Frame
 from vision.patrol.pacing import Pacer
-from vision.patrol.views import Peaks, promise
+from vision.patrol.views import Promising, promise
 from vision.patrol.way import Way, way_of
 from vision.pictures import redact
 from vision.pictures.draw import shown_wh
@@ -216,7 +216,8 @@ def watch(
             if progress:
                 progress(read, max(len(pictures), read))
 
-    peaks: Peaks[int] = Peaks()
+    promising: Promising[int] = Promising()
+    nothing = np.zeros(len(workers.model.classes))
 
     def show_early(at: int | None) -> None:
         if at is not None and judged[at].kept is not None:
@@ -229,9 +230,9 @@ def watch(
             continue
         kept = number if answer.kept else None
         judged.append(_Judged(replace(frame, pixels=None), time_s, answer.detections, answer.quality, kept))
-        promised = promise(_for_locating(judged[-1], workers.model).detections) if answer.kept else 0.0
-        show_early(peaks.add(len(judged) - 1, promised))
-    show_early(peaks.add(None, 0.0))
+        promised = promise(_for_locating(judged[-1], workers.model).detections) if answer.kept else nothing
+        show_early(promising.add(len(judged) - 1, promised))
+    show_early(promising.add(None, nothing))
     if not judged:
         raise _nothing_judged(faults, route, span_s)
 

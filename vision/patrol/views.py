@@ -33,8 +33,10 @@ _LARGE = 0.06
 # A frame that has been made ready to be shown is preferred to one that would have to be made, as if it showed so many
 # times as much.
 _READY = 2.0
-# What a frame must show at least to be made ready before anybody knows which things stand: a sure large thing, say.
-_PROMISING = 0.5
+# A frame is made ready before anybody knows which things stand when what the next one does not show any more comes to
+# `_LOST` (half a sure large thing, say) and to this share of what it shows; or when it shows `_PEAK` or more, and its
+# neighbours less.
+_LOST, _LOST_SHARE, _PEAK = 0.3, 0.35, 1.0
 # A box this near to the picture's edge, as a share of its longer side, is cut by it.
 _TOUCHING = 0.001
 
@@ -87,31 +89,36 @@ def _view(worth: float, row: int, seen: Observations, frame: FrameDetections) ->
     return View(worth, box, frame.ready)
 
 
-def promise(found: Detections) -> float:
-    """How much a frame shows: its things counted, those that are unsure, small or cut by the picture's edge as less."""
-    size_wh = found.size_wh
-    things = found.of_classes(frozenset(found.class_names) - PRIVATE)
-    side = np.minimum(np.sqrt(boxes.area(things.boxes_xyxy)) / max(size_wh) / _LARGE, 1.0)
-    inward = np.minimum(things.boxes_xyxy[:, :2], np.array(size_wh) - things.boxes_xyxy[:, 2:]).min(
-        axis=1, initial=np.inf
-    )
+def promise(found: Detections) -> FloatArray:
+    """How much a frame shows of each class (classes,): its things counted, those that are unsure, small or cut by the
+    picture's edge as less; nothing of people and vehicles."""
+    size_wh, box = found.size_wh, found.boxes_xyxy
+    side = np.minimum(np.sqrt(boxes.area(box)) / max(size_wh) / _LARGE, 1.0)
+    inward = np.minimum(box[:, :2], np.array(size_wh) - box[:, 2:]).min(axis=1, initial=np.inf)
     whole = np.where(inward <= _TOUCHING * max(size_wh), 0.5, 1.0)
-    return float((things.scores * side * whole).sum())
+    reported = np.array([name not in PRIVATE for name in found.class_names])
+    worth = found.scores * side * whole * reported[found.class_ids]
+    return np.asarray(np.bincount(found.class_ids, worth, minlength=len(found.class_names)), dtype=np.float64)
 
 
-class Peaks(Generic[Frame]):
-    """Tells, one frame late, which frames show more than those before and after them."""
+class Promising(Generic[Frame]):
+    """Tells, one frame late, which frames will be wanted as pictures: those that show much that the next one does not,
+    or more than both their neighbours."""
 
     def __init__(self) -> None:
-        self._before, self._last = 0.0, 0.0
+        self._before = 0.0
+        self._last: FloatArray = np.zeros(1)
         self._frame: Frame | None = None
 
-    def add(self, frame: Frame | None, promised: float) -> Frame | None:
-        """Take the next frame with its `promise` (None and 0 after the last); the one before it if that is a peak."""
-        is_peak = self._last >= _PROMISING and self._before < self._last >= promised
-        peak = self._frame if is_peak else None
-        self._before, self._last, self._frame = self._last, promised, frame
-        return peak
+    def add(self, frame: Frame | None, promised: FloatArray) -> Frame | None:
+        """Take the next frame with its `promise` (None and zeros after the last); the one before it if it will be
+        wanted."""
+        much, last = float(promised.sum()), float(self._last.sum())
+        lost = float(np.maximum(self._last - promised, 0.0).sum())
+        is_peak = last >= _PEAK and self._before < last >= much
+        wanted = self._frame if is_peak or (lost >= _LOST and lost >= _LOST_SHARE * last) else None
+        self._before, self._last, self._frame = last, promised, frame
+        return wanted
 
 
 def choose_evidence(things: Sequence[Sequence[View]]) -> list[tuple[EvidenceBox, ...]]:
