@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,23 @@ def test_a_card_that_is_pulled_out_is_no_network(tmp_path: Path, happens: str, w
         vehicle = Vehicle(f"http://127.0.0.1:{port}", "v1", patience_s=3600)
         with pytest.raises(UploadError, match=word):
             vehicle.upload(START, [LocalFile(path, "media") for path in paths], progress=pull)
+
+
+def test_a_server_that_sends_on_is_said(tmp_path: Path) -> None:
+    """As a proxy does from http to https: the address it names is told, and nothing is taken for an answer."""
+
+    class SendsOn(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(301)
+            self.send_header("Location", "https://jiejing.example/v1/patrols")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    (tmp_path / "0.jpg").write_bytes(picture(thing()))
+    with ThreadingHTTPServer(("127.0.0.1", 0), SendsOn) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        with pytest.raises(UploadError, match="sends on to https"):
+            Vehicle(f"http://127.0.0.1:{proxy.server_port}", "v1").upload(
+                START, [LocalFile(tmp_path / "0.jpg", "media")]
+            )
+        proxy.shutdown()

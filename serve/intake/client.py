@@ -289,8 +289,10 @@ class Vehicle:
                 f"{self._server} cannot be reached: {error or type(error).__name__}", remedy="is the server running?"
             ) from error
         told = {name.lower(): value for name, value in answer.getheaders()}
-        if told.get("connection", "") == "close" or answer.status >= 400:
+        if told.get("connection", "") == "close" or answer.status >= 300:
             self._connection.close()
+        if 300 <= answer.status < 400:
+            raise UploadError(f"{self._server} sends on to {told.get('location')}", remedy="give the address it names")
         try:
             said: dict[str, Any] = json.loads(text) if text else {}
         except ValueError as error:
