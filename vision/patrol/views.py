@@ -10,9 +10,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from vision import boxes
 from vision.boxes import FloatArray
@@ -77,10 +79,16 @@ def _covered(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetectio
     for i, row in enumerate(rows):
         found = ordered[seen.frame[row]].detections
         own = found.boxes_xyxy[[seen.detection[row]]]
-        others = found.of_classes(PRIVATE).boxes_xyxy
+        others = found.boxes_xyxy[_is_private(found.class_names)[found.class_ids]]
         if len(others):
             shares[i] = (boxes.intersection(own, others) / np.maximum(boxes.area(own), 1e-9)).max()
     return np.minimum(shares, 1.0)
+
+
+@cache
+def _is_private(class_names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Which classes (classes,) are hidden."""
+    return np.array([name in PRIVATE for name in class_names], dtype=np.bool_)
 
 
 def _view(worth: float, row: int, seen: Observations, frame: FrameDetections) -> View:
@@ -96,8 +104,7 @@ def promise(found: Detections) -> FloatArray:
     side = np.minimum(np.sqrt(boxes.area(box)) / max(size_wh) / _LARGE, 1.0)
     inward = np.minimum(box[:, :2], np.array(size_wh) - box[:, 2:]).min(axis=1, initial=np.inf)
     whole = np.where(inward <= _TOUCHING * max(size_wh), 0.5, 1.0)
-    reported = np.array([name not in PRIVATE for name in found.class_names])
-    worth = found.scores * side * whole * reported[found.class_ids]
+    worth = found.scores * side * whole * ~_is_private(found.class_names)[found.class_ids]
     return np.asarray(np.bincount(found.class_ids, worth, minlength=len(found.class_names)), dtype=np.float64)
 
 
