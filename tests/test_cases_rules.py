@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_codes_are_the_standards() -> None:
         (sighting(score=0.1), "its score of 0.10 is below 0.45"),
         (sighting(score=0.4499), "its score of 0.44 is below 0.45"),
         (sighting(frames=1), "seen in 1 frame only"),
+        (replace(sighting(), place=place(radius_m=5.01)), "known to 5.1 m only; a case of 06010 暴露垃圾 needs 5.0 m"),
         (sighting(class_name="bin"), "never a case"),
         (sighting(class_name="awning"), "permit register"),
         (sighting(class_name="elephant"), "no row 'elephant'"),

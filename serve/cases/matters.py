@@ -25,6 +25,7 @@ class Matter:
     why_not: str = ""
     min_score: float = 0.0
     min_frames: int = 1
+    max_radius_m: float = 5.0
     file_from_score: float = 1.0
     spread_m: float = 0.3
     miss_rate: float = 0.05
@@ -40,8 +41,10 @@ class Matter:
             raise ValueError(f"class {self.class_name}: say in why_not why it opens no case")
         if not (0 <= self.min_score <= 1 and 0 <= self.file_from_score <= 1):
             raise ValueError(f"class {self.class_name}: scores lie between 0 and 1")
-        if self.min_frames < 1 or self.spread_m < 0:
-            raise ValueError(f"class {self.class_name}: min_frames is at least 1 and spread_m not negative")
+        if self.min_frames < 1 or self.spread_m < 0 or self.max_radius_m <= 0:
+            raise ValueError(
+                f"class {self.class_name}: min_frames is at least 1, spread_m not negative, max_radius_m above 0"
+            )
         if not (0 < self.miss_rate < 1 and 0 < self.gone_below < 1 and self.miss_weight > 0):
             raise ValueError(
                 f"class {self.class_name}: miss_rate and gone_below lie between 0 and 1, miss_weight above 0"

@@ -23,4 +23,9 @@ def why_no_case(sighting: Sighting, matter: Matter) -> str | None:
             f"it was seen in {sighting.frames} frame{'s' if sighting.frames != 1 else ''} only;"
             f" a case of {matter.code} {matter.name} needs {matter.min_frames}"
         )
+    if sighting.place.error_radius_m > matter.max_radius_m:
+        return (
+            f"its place is known to {math.ceil(sighting.place.error_radius_m * 10) / 10:.1f} m only;"
+            f" a case of {matter.code} {matter.name} needs {matter.max_radius_m:.1f} m"
+        )
     return None
