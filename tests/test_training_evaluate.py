@@ -112,6 +112,7 @@ def test_model_toml_is_what_the_runtime_reads(tmp_path: Path) -> None:
     text = model_toml(
         ExportSpec("street-n", ((640, 640), (960, 736))), "street-n-1", {"openvino": files}, {"bin": 0.41}
     )
+    text += "\n[hiding]\nperson = 0.01\n"
     (tmp_path / "model.toml").write_text(text)
     before = tomllib.loads(text)
     assert tuple(before["classes"]) == CLASSES

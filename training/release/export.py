@@ -148,10 +148,12 @@ def model_toml(
 def set_thresholds(folder: Path, thresholds: Mapping[str, float]) -> None:
     """Replace the thresholds in a folder's model.toml; everything else stays as it is."""
     path = folder / "model.toml"
-    head, _, _ = path.read_text(encoding="utf-8").partition("[thresholds]")
+    head, _, rest = path.read_text(encoding="utf-8").partition("[thresholds]")
+    after = rest.find("\n[")
     lines = ["[thresholds]  # the least score that is shown, chosen on validation pictures"]
     lines += [f"{name} = {thresholds[name]:.2f}" for name in CLASSES]
-    path.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    tail = rest[after:] if after >= 0 else ""
+    path.write_text(head + "\n".join(lines) + "\n" + tail, encoding="utf-8")
     tomllib.loads(path.read_text(encoding="utf-8"))
 
 
