@@ -142,4 +142,4 @@ def test_people_are_hidden_on_labelled_pictures() -> None:
     )
     assert found["kinds"]["person"]["60 px or more"]["recall"] >= 0.9
     assert found["kinds"]["face"]["recall"] == 1.0
-    assert found["hidden_in_vain_share"] <= 0.2  # .17 with the weights that hide people from a score of .01 on
+    assert found["hidden_in_vain_share"] <= 0.23  # .20 with the weights that hide people from a score of .005 on
