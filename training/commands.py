@@ -225,7 +225,7 @@ def evaluate(
     passes: Annotated[int, typer.Option(min=2, max=200, help="Patrols, one a day.", rich_help_panel=CITY)] = 10,
     km: Annotated[float, typer.Option(min=0.3, max=100, help="Kilometres of street.", rich_help_panel=CITY)] = 5.0,
     things: Annotated[int, typer.Option(min=1, help="Things that come and go.", rich_help_panel=CITY)] = 200,
-    rates: Annotated[Path | None, typer.Option(help="Error rates; training/rates.toml.", rich_help_panel=CITY)] = None,
+    rates: Annotated[Path | None, typer.Option(help="As training/city/rates.toml.", rich_help_panel=CITY)] = None,
     matters: Annotated[Path | None, typer.Option(help="The city's own matters.", rich_help_panel=CITY)] = None,
     known_places: Annotated[
         bool, typer.Option("--known-places", help="True places with honest errors, no `locate`.", rich_help_panel=CITY)

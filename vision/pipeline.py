@@ -273,17 +273,12 @@ def _nothing_judged(faults: list[Fault], route: Track, span_s: tuple[float, floa
     return MediaError(f"none of the pictures could be used ({first})", remedy="see the faults of each picture")
 
 
+def _job_of(frame: Frame) -> Job:
+    return Job(frame.name, path=frame.path, pixels=frame.pixels, size_wh=frame.size_wh, picture=frame.picture)
+
+
 def _first_look(frame: Frame, number: int | None, model: Model) -> Job:
-    return Job(
-        frame.name,
-        path=frame.path,
-        pixels=frame.pixels,
-        size_wh=frame.size_wh,
-        picture=frame.picture,
-        min_score=model.least_scores,
-        judge=True,
-        keep=number,
-    )
+    return replace(_job_of(frame), min_score=model.least_scores, judge=True, keep=number)
 
 
 def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple[str, ...]]:
@@ -335,16 +330,7 @@ def _evidence(
 
 
 def _to_show(one: _Judged) -> Job:
-    frame = one.frame
-    return Job(
-        frame.name,
-        path=frame.path,
-        pixels=frame.pixels,
-        size_wh=frame.size_wh,
-        picture=frame.picture,
-        hide=one.seen,
-        keep=one.kept,
-    )
+    return replace(_job_of(one.frame), hide=one.seen, keep=one.kept)
 
 
 def _with_pixels(by_name: dict[str, _Judged]) -> Iterator[_Judged]:

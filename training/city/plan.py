@@ -57,12 +57,12 @@ def read_rates(path: Path | None = None) -> Rates:
         table = tomllib.loads((path or shipped).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"{path}: cannot be read ({error})", remedy="take training/rates.toml as a pattern"
+            f"{path}: cannot be read ({error})", remedy="take training/city/rates.toml as a pattern"
         ) from error
     names = {field.name for field in fields(Rates)}
     if wrong := sorted(set(table) ^ names):
         raise TrainingError(
-            f"{path}: {', '.join(wrong)}: missing or unknown", remedy="take training/rates.toml as a pattern"
+            f"{path}: {', '.join(wrong)}: missing or unknown", remedy="take training/city/rates.toml as a pattern"
         )
     return Rates(**table)
 
