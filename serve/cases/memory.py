@@ -31,6 +31,8 @@ MISTAKEN_COST = 8.0
 # What would open no case is rather a false alarm near by: fainter than its matter asks, or seen in too few frames. How
 # much likelier that is than that the known thing shows itself so, as twice a logarithm, from a simulated city.
 FAINT_COST, BRIEF_COST = 11.0, 3.0
+# Degrees of freedom of the errors' distribution: a pass's stated errors hold in most streets, and hardly at all in some.
+TAIL = 4.0
 # Squared distance, shift included, beyond which a pair is not even considered: receivers err by five sigmas at times.
 WIDE_GATE = 36.0
 # Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
@@ -228,6 +230,12 @@ def _price(own: Covariance, wide_east: float = 0.0, wide_north: float = 0.0) -> 
     return 2 * math.log(SEEN_ODDS / (NEW_PER_M2 * 2 * math.pi)) - math.log(max(determinant, 1e-8))
 
 
+def _misfit(covariance: Covariance, east: float, north: float) -> float:
+    """What speaks against a pair that lies so far apart: twice the logarithm of a plane Student's t, which is the normal
+    distribution's square near its middle and forgives what lies far out, since stated errors are not always honest."""
+    return (TAIL + 2) * math.log1p(quadratic(covariance, east, north) / TAIL)
+
+
 def _fit_stretch(
     stretch: range,
     pairs: Sequence[Sequence[_Pair]],
@@ -271,7 +279,7 @@ def _rough_cost(east: float, north: float, prior: Shift, widened: Sequence[_Weig
     """Cost of a shift when the nearest pairs are taken first, each known thing once."""
     offers = []
     for pair, own, price in widened:
-        cost = quadratic(own, pair.east - east, pair.north - north) - price
+        cost = _misfit(own, pair.east - east, pair.north - north) - price
         if cost < 0:
             offers.append((cost, pair.sighting, pair.known))
     offers.sort()
@@ -295,7 +303,7 @@ def _refined(east: float, north: float, prior: Shift, widened: Sequence[_Weighed
         by_name = {}
         for weighed in widened:
             pair, own, price = weighed
-            cost = quadratic(own, pair.east - east, pair.north - north) - price
+            cost = _misfit(own, pair.east - east, pair.north - north) - price
             if cost < 0:
                 costs.setdefault(pair.sighting, {})[pair.known] = cost
                 by_name[pair.sighting, pair.known] = weighed
@@ -309,7 +317,7 @@ def _refined(east: float, north: float, prior: Shift, widened: Sequence[_Weighed
         east = (prior.east / prior.variance_east + pull_east) / inverse_east
         north = (prior.north / prior.variance_north + pull_north) / inverse_north
     total = math.fsum(
-        quadratic(own, pair.east - east, pair.north - north) - price for pair, own, price in chosen.values()
+        _misfit(own, pair.east - east, pair.north - north) - price for pair, own, price in chosen.values()
     )
     total += _unlikely(east, north, prior)
     total += math.log(prior.variance_east * inverse_east) + math.log(prior.variance_north * inverse_north)
@@ -326,7 +334,7 @@ def _assign(pairs: Sequence[Sequence[_Pair]], wander: Wander) -> dict[int, _Pair
         shift = wander.around(i, i)
         for pair in near:
             a, b, c = pair.own[0] + shift.variance_east, pair.own[1], pair.own[2] + shift.variance_north
-            cost = quadratic((a, b, c), pair.east - shift.east, pair.north - shift.north) + pair.extra
+            cost = _misfit((a, b, c), pair.east - shift.east, pair.north - shift.north) + pair.extra
             cost -= _price(pair.own, shift.variance_east, shift.variance_north)
             if cost < 0:
                 costs.setdefault(i, {})[pair.known] = cost

@@ -38,6 +38,7 @@ WAITING_S, WAITING_M = 60.0, 3.0
 TURN_SIGMA, TURN_CHANGE, TURN_MEMORY_S = np.radians(0.1), np.radians(3.0), 2.0
 TURN_PRICE, MOST_TURN = 0.4, np.radians(15.0)
 _STEP, _GRID = np.radians(0.5), np.radians(0.1)
+_EDGES = np.arange(4)
 # So many things followed into a frame tell by what it is shaken.
 SHAKEN_TOGETHER = 3
 # Range errors of one thing are shared by its frames: older frames are forgotten by this share at each new one.
@@ -88,9 +89,10 @@ def _followed(seen: Observations, spots: Spots, camera: Camera, *, steady: bool)
             begun = things.begin(fresh, k)
             label[fresh] = begun
             active = np.concatenate([active, begun])
-            for before in range(max(k - ENDING_MISSES, 0), k):
+            just_before = np.arange(max(k - ENDING_MISSES, 0), k)
+            for before, boxes in zip(just_before, _expected(things, begun, camera, just_before), strict=True):
                 rows = np.arange(bounds[before], bounds[before + 1])
-                things.before[begun] += _in_sight(_expected(things, begun, camera, before), rows, seen, camera)
+                things.before[begun] += _in_sight(boxes, rows, seen, camera)
     best = np.zeros(things.count)
     np.maximum.at(best, label, seen.score)
     ends = np.minimum((things.gap + things.before)[: things.count], ENDING_MISSES)
@@ -131,6 +133,8 @@ class _Followed:
 
     def __init__(self, seen: Observations, spots: Spots, course: Course) -> None:
         self.seen, self.spots, self.course, self.count = seen, spots, course, 0
+        every = np.arange(len(seen.class_names))
+        self.unlike = unlike(seen, every[:, None], every)  # between any two classes
         room = len(seen)
         self.last = np.zeros(room, dtype=np.int64)  # row of the last box
         self.boxes = np.zeros(room, dtype=np.int64)
@@ -181,7 +185,7 @@ class _Followed:
         spot = turn @ self.spots.information[rows] @ turn.T
         seen_at = lens + toward * self.spots.range_m[rows][:, None]
         self.information[things] = FORGET * self.information[things] + spot
-        self.weighted[things] = FORGET * self.weighted[things] + np.einsum("nij,nj->ni", spot, seen_at)
+        self.weighted[things] = FORGET * self.weighted[things] + (spot @ seen_at[..., None])[..., 0]
         self.last[things] = rows
         height = self.seen.box[rows, 3] - self.seen.box[rows, 1]
         self.least_px[things] = np.minimum(self.least_px[things], height)
@@ -204,17 +208,22 @@ def _to_world(rays: FloatArray, heading: FloatArray) -> FloatArray:
     return np.stack([forward * sin - left * cos, forward * cos + left * sin, rays[..., 2]], axis=-1)
 
 
-def _expected(things: _Followed, active: IntArray, camera: Camera, k: int, turned: float = 0.0) -> FloatArray:
-    """The boxes (m, 4) that the things would show in frame k if they stood still; `turned`: radians by which the
-    vehicle heads further right than taken."""
+def _expected(
+    things: _Followed, active: IntArray, camera: Camera, k: IntArray, turned: float | FloatArray = 0.0
+) -> FloatArray:
+    """The boxes (f, m, 4) that the things would show in frames k (f,) if they stood still; `turned`, one number or
+    (f,): radians by which the vehicle heads further right than taken."""
     course = things.course
-    away = things.edge_points[active] - np.append(course.lens_m[k], 0.0)
-    heading = course.heading[k] + turned
+    lens = np.zeros((len(k), 1, 1, 3))
+    lens[:, 0, 0, :2] = course.lens_m[k]
+    away = things.edge_points[active] - lens
+    heading = (course.heading[k] + turned)[:, None, None]
     sin, cos = np.sin(heading), np.cos(heading)
     east, north = away[..., 0], away[..., 1]
-    ahead = np.stack([east * sin + north * cos, north * sin - east * cos, away[..., 2]], axis=-1)
+    ahead = np.empty_like(away)
+    ahead[..., 0], ahead[..., 1], ahead[..., 2] = east * sin + north * cos, north * sin - east * cos, away[..., 2]
     pixels = camera.project(ahead)
-    return np.stack([pixels[:, 0, 0], pixels[:, 1, 1], pixels[:, 2, 0], pixels[:, 3, 1]], axis=1)
+    return np.asarray(pixels[:, :, _EDGES, _EDGES % 2])
 
 
 def _in_sight(expected: FloatArray, rows: IntArray, seen: Observations, camera: Camera) -> BoolArray:
@@ -232,15 +241,16 @@ def _matched(
 ) -> tuple[FloatArray, IntArray, IntArray]:
     """What was expected (m, 4), indexes into `active` and the rows they get, of least total cost."""
     course, last = things.course, things.last[active]
-    expected = _expected(things, active, camera, k)
+    here = np.array([k, k])
+    expected, beside = _expected(things, active, camera, here, np.array([0.0, _STEP]))
     travelled = course.way_m[k] - course.way_m[seen.frame[last]]
     distance = np.maximum(np.linalg.norm(things.edge_points[active, 3, :2] - course.lens_m[k], axis=1), 1.0)
-    pairs = _Pairs(seen, last, things.votes[active].argmax(axis=1), rows, 1 + travelled / distance, camera)
+    unlikeness = things.unlike[things.votes[active].argmax(axis=1)[:, None], seen.name[rows]]
+    pairs = _Pairs(seen, last, unlikeness, rows, 1 + travelled / distance, camera)
     if len(rows) and not course.steady:
-        slope = (_expected(things, active, camera, k, _STEP) - expected) / _STEP
-        turned = pairs.turned(expected, slope, course.doubt[k])
+        turned = pairs.turned(expected, (beside - expected) / _STEP, course.doubt[k])
         course.turn_by(k, turned)
-        expected = _expected(things, active, camera, k)
+        expected = _expected(things, active, camera, here[:1])[0]
     elapsed = seen.time_s[k] - seen.time_s[seen.frame[last]]
     quick = (elapsed <= OWN_MOTION_S) & (things.boxes[active] > 1)
     moving = np.where(quick[:, None], seen.box[last] + things.velocity[active] * elapsed[:, None], np.nan)
@@ -307,9 +317,10 @@ class _Pairs:
     """Things (m) against the boxes (n) of one frame: how well each expectation meets each box."""
 
     def __init__(
-        self, seen: Observations, last: IntArray, names: IntArray, rows: IntArray, slack: FloatArray, camera: Camera
+        self, seen: Observations, last: IntArray, unlike: FloatArray, rows: IntArray, slack: FloatArray, camera: Camera
     ) -> None:
-        self.box, self.camera = seen.box[rows], camera
+        self.box, self.unlike = seen.box[rows], unlike
+        self.limit = np.array(camera.size_wh * 2, float) - 1
         own = np.maximum(self.box[:, [2, 3, 2, 3]] - self.box[:, [0, 1, 0, 1]], 1.0)
         edge_px = EDGE_PX * camera.size_wh[0] / 1000
         self.tolerance = (SIDE_SHARE * own + edge_px)[None] * slack[:, None, None]
@@ -318,7 +329,6 @@ class _Pairs:
         unsure = seen.hidden[last][:, None] | seen.hidden[rows][None]
         weight = np.where(one_cut, 0.1, np.where(unsure, 0.3, 1.0))
         self.weight = weight / weight.sum(axis=2, keepdims=True)
-        self.unlike = unlike(seen, names[:, None], seen.name[rows][None])
 
     def assigned(self, expected: FloatArray, moving: FloatArray) -> tuple[IntArray, IntArray]:
         """Things and boxes that belong together, by index; `moving` (m, 4): another expectation, or NaN."""
@@ -334,26 +344,24 @@ class _Pairs:
     def turned(self, expected: FloatArray, slope: FloatArray, doubt: float) -> float:
         """By how many radians the whole frame seems turned, `slope` (m, 4) being how expectations change with that:
         of the turns that would bring one pair together the one that suits most boxes, if it is likely at all."""
-        sides = np.array([LEFT, RIGHT])
         # A turn hardly moves upper and lower edges: pairs that these keep apart need not be tried.
-        upright = np.array([TOP, BOTTOM])
-        high = self._squares(self._clipped(expected))[..., upright] * self.weight[..., upright]
-        may_be = np.isfinite(self.unlike) & (high.sum(axis=2) < GATE)
-        free = ~self.cut[..., sides] & may_be[..., None]
-        along = slope[:, None, sides] * free
-        off = (self.box[None] - expected[:, None])[..., sides]
-        strength = (along**2).sum(axis=2)
+        upright = (self._squares(self._clipped(expected), TOP) * self.weight[..., TOP::2]).sum(axis=2)
+        i, j = np.nonzero(np.isfinite(self.unlike) & (upright < GATE))
+        box, slopes, now = self.box[j, LEFT::2], slope[i, LEFT::2], expected[i, LEFT::2]
+        along = slopes * ~self.cut[i, j, LEFT::2]
+        strength = (along**2).sum(axis=1)
         with np.errstate(all="ignore"):
-            each = (along * off).sum(axis=2) / strength
+            each = (along * (box - now)).sum(axis=1) / strength
         each = each[(strength > 0) & (np.abs(each) < MOST_TURN)]
         if not len(each):
             return 0.0
-        tried = np.unique(np.round(np.append(each, 0.0) / _GRID)) * _GRID
-        limit = np.array(self.camera.size_wh * 2, float) - 1
-        at = np.clip(expected[None] + tried[:, None, None] * slope[None], 0, limit)
-        off2 = np.minimum(((at[:, :, None] - self.box[None, None]) / self.tolerance) ** 2, 100.0)
-        cost = (off2 * self.weight).sum(axis=3) + self.unlike
-        total = np.minimum(cost.min(axis=1), GATE).sum(axis=1) + TURN_PRICE * np.log1p((tried / doubt) ** 2)
+        tried = np.sort(np.rint(np.append(each, 0.0) / _GRID)) * _GRID
+        tried = tried[np.diff(tried, prepend=-np.inf) > 0]
+        at = np.clip(now + tried[:, None, None] * slopes, 0, self.limit[LEFT])
+        off2 = np.minimum(((at - box) / self.tolerance[i, j, LEFT::2]) ** 2, 100.0)
+        cost = (off2 * self.weight[i, j, LEFT::2]).sum(axis=2) + (upright + self.unlike)[i, j]
+        best = np.minimum.reduceat(cost, np.flatnonzero(np.diff(i, prepend=-1)), axis=1)
+        total = np.minimum(best, GATE).sum(axis=1) + TURN_PRICE * np.log1p((tried / doubt) ** 2)
         return float(tried[total.argmin()])
 
     def _misfit(self, expected: FloatArray) -> FloatArray:
@@ -364,9 +372,12 @@ class _Pairs:
         gone = (expected[:, 2] - expected[:, 0] < 2.0) | (expected[:, 3] - expected[:, 1] < 2.0)
         return np.asarray(np.where(gone[:, None], np.inf, cost))
 
-    def _squares(self, expected: FloatArray) -> FloatArray:
-        """Squared misfit (m, n, 4) of each edge, in units of what it may miss by."""
-        return np.minimum(((expected[:, None] - self.box[None]) / self.tolerance) ** 2, 100.0)
+    def _squares(self, expected: FloatArray, first: int = 0) -> FloatArray:
+        """Squared misfit (m, n, 4) of each edge, in units of what it may miss by; with `first` of every second one from
+        there on (m, n, 2)."""
+        edges = slice(first, None, 2 if first else 1)
+        off = (expected[:, None, edges] - self.box[None, :, edges]) / self.tolerance[..., edges]
+        return np.minimum(off**2, 100.0)
 
     def _clipped(self, expected: FloatArray) -> FloatArray:
-        return np.clip(expected, 0, np.array(self.camera.size_wh * 2, float) - 1)
+        return np.clip(expected, 0, self.limit)

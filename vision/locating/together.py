@@ -11,10 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor
-from scipy.linalg.lapack import dpotri
 from scipy.sparse import block_array, coo_array, csc_array, csr_array, diags_array
-from scipy.sparse.linalg import SuperLU, splu
 
 from vision.camera import Camera
 from vision.geo import FloatArray
@@ -32,6 +29,7 @@ from vision.locating.cuboid import (
     linearise,
     robust,
 )
+from vision.locating.information import Information
 from vision.locating.observations import BoolArray, IntArray
 from vision.locating.standing import Prior
 from vision.tracks.smoothing import STATES, SmoothPath
@@ -51,7 +49,6 @@ _ROUNDS = 12
 SPEED_SIGMAS, SPEED_BOUND = (1.6, 0.1), 3.0
 # How far one round may carry a thing: metres, radians, logarithms, metres per second.
 _STEP_LIMIT = np.array([20.0, 20.0, 0.5, 0.5, 0.5, 0.5, 0.5, 5.0, 5.0])
-DENSE = 2000  # up to so many shared numbers a dense inverse is quicker than a sparse one
 _KEPT = 5  # east, north, yaw, log length, log width
 
 
@@ -148,22 +145,19 @@ def _chain(keep: FloatArray, sigma: FloatArray) -> csc_array:
     return csc_array(diags_array([diagonal.ravel(), beside, beside], offsets=[0, width, -width]))
 
 
-def _blocks(diagonal: FloatArray, coupling: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
-    """Values, rows and columns of block-tridiagonal blocks (k, d, d) and (k − 1, d, d)."""
-    count, width, _ = diagonal.shape
+def _block_places(count: int, width: int, offset: int) -> tuple[IntArray, IntArray]:
+    """Rows and columns of block-tridiagonal blocks: those on the diagonal (k, d, d), those right of it (k − 1, d, d),
+    and the latter transposed."""
     i, j = np.meshgrid(np.arange(width), np.arange(width), indexing="ij")
-    first = np.arange(count)[:, None, None] * width
-    rows, columns, values = [first + i], [first + j], [diagonal]
-    if count > 1:
-        rows += [first[:-1] + i, first[1:] + j]
-        columns += [first[1:] + j, first[:-1] + i]
-        values += [coupling, coupling]
-    flat = [np.concatenate([part.ravel() for part in parts]) for parts in (values, rows, columns)]
-    return flat[0], flat[1], flat[2]
+    first = offset + np.arange(count)[:, None, None] * width
+    rows, columns = [first + i, first[:-1] + i, first[1:] + j], [first + j, first[1:] + j, first[:-1] + i]
+    return np.concatenate([part.ravel() for part in rows]), np.concatenate([part.ravel() for part in columns])
 
 
-# Cost, information matrix and gradient.
-_Normal = tuple[float, csc_array, FloatArray]
+# Cost, data of the information matrix, and gradient.
+_Normal = tuple[float, FloatArray, FloatArray]
+# The parts that make the information matrix.
+_BOXES, _THINGS, _GROUND, _PATH = range(4)
 
 
 def solve_together(
@@ -186,7 +180,14 @@ def solve_together(
     """
     count = len(start)
     layout = _Layout(ground, count)
+    rows = rows.where(np.lexsort((rows.frame, rows.thing)))
     columns = layout.columns(rows)
+    # Rows of one thing between the same knots hang on the same unknowns.
+    first = np.flatnonzero(np.any(columns[1:] != columns[:-1], axis=1)) + 1
+    first = np.concatenate([[0], first]) if len(columns) else first
+    every = np.arange(len(columns))
+    alike = csr_array((np.ones(len(columns)), every, np.append(first, len(columns))), shape=(len(first), len(columns)))
+    information = layout.information(columns[first])
     thing_weight = 1 / prior.sigma**2
     anchor = np.concatenate([prior.mean.ravel(), np.zeros(layout.size - count * PER_THING)])
     corrections = np.zeros(layout.size - layout.tilt) if after is None else after.corrections
@@ -202,10 +203,13 @@ def solve_together(
             still = np.where(may_move, slow, SPEED_SIGMAS[1])
             weight = thing_weight.copy()
             weight[:, V_EAST:] = (1 / (still**2 + speed2 / SPEED_BOUND**2))[:, None]
-        information = csc_array(block_array([[diags_array(weight.ravel()), None], [None, ground.information]]))
-        away = information @ (at - anchor)
-        cost, matrix, gradient = seen
-        return cost + 0.5 * float((at - anchor) @ away), csc_array(matrix + information), gradient + away
+        cost, data, gradient = seen
+        off = at - anchor
+        away = np.concatenate([weight.ravel() * off[: layout.tilt], ground.information @ off[layout.tilt :]])
+        data = data.copy()
+        data[information.at[_THINGS]] += weight.ravel()
+        data[information.at[_GROUND]] += ground.information.data
+        return cost + 0.5 * float(off @ away), data, gradient + away
 
     def measured(at: FloatArray) -> _Normal:
         """What the boxes, and the receiver's fixes, say at a state."""
@@ -213,44 +217,40 @@ def solve_together(
         off, by_thing, by_frame = linearise(rows, layout.things(at), now, camera)
         cost, trust = robust(off)
         slope = layout.slopes(rows, by_thing, by_frame)
-        root = np.sqrt(trust)[..., None]
-        jacobian = csr_array(
-            (
-                (slope * root).ravel(),
-                np.repeat(columns[:, None], 4, axis=1).ravel(),
-                np.arange(0, slope.size + 1, slope.shape[2]),
-            ),
-            shape=(off.size, layout.size),
-        )
+        weighted = (slope * trust[..., None]).swapaxes(1, 2)
+        squares = alike @ (weighted @ slope).reshape(len(columns), -1)
+        data = information.added_up(_BOXES, squares.ravel())
+        gradient = np.bincount(columns.ravel(), (weighted @ off[..., None]).ravel(), minlength=layout.size)
         total = float(cost.sum())
-        gradient = jacobian.T @ (off * root[..., 0]).ravel()
-        matrix = csc_array(jacobian.T @ jacobian)
         if ground.smooth is not None:
-            path_cost, path_matrix, path_gradient = layout.path_factors(at, ground.smooth)
-            total, matrix = total + path_cost, matrix + path_matrix
+            path_cost, path_values, path_gradient = layout.path_factors(at, ground.smooth)
+            total += path_cost
+            data[information.at[_PATH]] += path_values
             gradient[layout.path : layout.shared] += path_gradient
-        return total, matrix, gradient
+        return total, data, gradient
 
     limit = np.tile(_STEP_LIMIT, count)
     seen = measured(state)
-    cost, matrix, gradient = believed(state, seen)
+    cost, data, gradient = believed(state, seen)
     # Little damping: what only the receiver holds, such as the turn of the whole path, is weak beside what boxes hold.
     damping = 1e-10
     for turn in range(_ROUNDS):
         if sorting and slow > SPEED_SIGMAS[1]:
             slow = max(SPEED_SIGMAS[1], SPEED_SIGMAS[0] * 0.5**turn)
-            cost, matrix, gradient = believed(state, seen)
-        step = _factor(matrix + diags_array(matrix.diagonal() * damping)).solve(-gradient)
+            cost, data, gradient = believed(state, seen)
+        damped = data.copy()
+        damped[information.diagonal] *= 1 + damping
+        step = information.factor(damped).solve(-gradient)
         step[: layout.tilt] = np.clip(step[: layout.tilt], -limit, limit)
         # A first solution, to sort motion or to find the tilt, need not be sharp.
         tolerance = 0.05 + 1e-4 * cost if after else 0.5 + 1e-3 * cost
         graduated = may_move is None or slow <= SPEED_SIGMAS[1]
         trial = measured(state + step)
-        trial_cost, trial_matrix, trial_gradient = believed(state + step, trial)
+        trial_cost, trial_data, trial_gradient = believed(state + step, trial)
         if trial_cost > cost + tolerance:  # too far along the right way, as a rule
             step *= 0.3
             trial = measured(state + step)
-            trial_cost, trial_matrix, trial_gradient = believed(state + step, trial)
+            trial_cost, trial_data, trial_gradient = believed(state + step, trial)
         if trial_cost > cost:
             # Boxes cut by the picture's edge make the cost rough: two rounds without gain are the end.
             if graduated and (damping > 1e-4 or trial_cost < cost + tolerance):
@@ -259,15 +259,15 @@ def solve_together(
             continue
         settled = cost - trial_cost < tolerance
         state, seen = state + step, trial
-        cost, matrix, gradient = trial_cost, trial_matrix, trial_gradient
+        cost, data, gradient = trial_cost, trial_data, trial_gradient
         damping = max(damping / 10, 1e-12)
         if settled and graduated:
             break
-    covariance, shared = (
-        _covariances(matrix, count)
-        if after and with_covariance
-        else (np.zeros((count, _KEPT, _KEPT)), np.zeros((_SHARED, _SHARED)))
-    )
+    covariance, shared = np.zeros((count, _KEPT, _KEPT)), np.zeros((_SHARED, _SHARED))
+    if after and with_covariance:
+        factor = information.factor(data)
+        covariance = factor.covariance(np.arange(count)[:, None] * PER_THING + np.arange(_KEPT))
+        shared = factor.covariance(layout.shared + np.arange(_SHARED)[None])[0]
     return Together(
         layout.things(state),
         layout.frames(state, frames),
@@ -278,55 +278,6 @@ def solve_together(
         ground.shared_prior,
         cost,
     )
-
-
-def _factor(matrix: csc_array) -> SuperLU:
-    """Factors of a symmetric positive matrix; an ordering for symmetric ones fills in far less than the default."""
-    return splu(csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-
-
-def _covariances(matrix: csc_array, count: int) -> tuple[FloatArray, FloatArray]:
-    """Marginal covariances (t, 5, 5) of the first five numbers of each thing, and (5, 5) of the shared numbers.
-
-    Things meet only through what they share, so the things are eliminated one by one: with A, B, C the blocks of thing,
-    coupling and shared numbers, the covariance is A⁻¹ + A⁻¹B (C − ΣBᵀA⁻¹B)⁻¹ BᵀA⁻¹.
-    """
-    if not count:
-        return np.zeros((0, _KEPT, _KEPT)), np.zeros((_SHARED, _SHARED))
-    own = count * PER_THING
-    rows = csr_array(matrix)
-    flat = coo_array(rows[:own, :own])
-    blocks = np.zeros((count, PER_THING, PER_THING))
-    np.add.at(blocks, (flat.row // PER_THING, flat.row % PER_THING, flat.col % PER_THING), flat.data)
-    alone = np.asarray(np.linalg.inv(blocks), dtype=np.float64)
-    place = np.arange(own).reshape(count, PER_THING)
-    inverse = coo_array(
-        (alone.ravel(), (np.repeat(place, PER_THING, axis=1).ravel(), np.tile(place, PER_THING).ravel())),
-        shape=(own, own),
-    )
-    coupling = csr_array(rows[:own, own:])
-    gain = csr_array(csr_array(inverse) @ coupling)
-    reduced = csc_array(rows[own:, own:] - coupling.T @ gain)
-    last = np.eye(reduced.shape[0])[:, -_SHARED:]
-    covariance: FloatArray = alone[:, :_KEPT, :_KEPT].copy()
-    if reduced.shape[0] <= DENSE:
-        dense, _ = dpotri(cho_factor(reduced.toarray(), lower=True, check_finite=False)[0], lower=1)
-        dense = np.tril(dense) + np.tril(dense, -1).T
-        shared = dense[:, -_SHARED:]
-    else:
-        factor = _factor(reduced)
-        shared = factor.solve(last)
-    for thing in range(count):
-        # What a thing hangs on is little beside all that is shared.
-        part = gain[thing * PER_THING : thing * PER_THING + _KEPT]
-        if reduced.shape[0] <= DENSE:
-            on = np.unique(part.indices)
-            few = part.toarray()[:, on]
-            covariance[thing] += few @ dense[np.ix_(on, on)] @ few.T
-        else:
-            whole = part.toarray()
-            covariance[thing] += factor.solve(whole.T).T @ whole.T
-    return covariance, np.asarray(shared[-_SHARED:])
 
 
 class _Layout:
@@ -350,6 +301,17 @@ class _Layout:
         path = self.path + g.path_states * np.stack([before, after], axis=1)[:, :, None] + np.arange(3)
         shared = np.broadcast_to(self.shared + np.arange(_SHARED), (n, _SHARED))
         return np.concatenate([thing, tilt, path.reshape(n, 6), shared], axis=1)
+
+    def information(self, columns: IntArray) -> Information:
+        """The pattern that boxes which hang on the unknowns `columns` (g, 22) make with what is known besides."""
+        width = columns.shape[1]
+        boxes = (np.repeat(columns, width, axis=1).ravel(), np.tile(columns, width).ravel())
+        things = np.arange(self.tilt)
+        known = coo_array(self.ground.information)
+        parts = [boxes, (things, things), (known.row + self.tilt, known.col + self.tilt)]
+        if self.ground.smooth is not None:
+            parts.append(_block_places(self.ground.path_count, self.ground.path_states, self.path))
+        return Information(self.size, parts)
 
     def slopes(self, rows: BoxRows, by_thing: FloatArray, by_frame: FloatArray) -> FloatArray:
         """Derivatives (n, 4, 22) by those unknowns."""
@@ -379,13 +341,12 @@ class _Layout:
             axis=2,
         )
 
-    def path_factors(self, state: FloatArray, smooth: SmoothPath) -> tuple[float, csc_array, FloatArray]:
-        """Cost, information (over all unknowns) and gradient (over the path's) of the path itself."""
+    def path_factors(self, state: FloatArray, smooth: SmoothPath) -> tuple[float, FloatArray, FloatArray]:
+        """Cost, information (as `_block_places` has its entries) and gradient (over the path's) of the path itself."""
         now = smooth.states + state[self.path : self.shared].reshape(smooth.states.shape)
         diagonal, coupling, gradient = smooth.problem.normal(now)
-        values, rows, columns = _blocks(diagonal, coupling)
-        matrix = coo_array((values, (rows + self.path, columns + self.path)), shape=(self.size, self.size))
-        return smooth.problem.cost(now), csc_array(matrix), gradient.ravel()
+        values = np.concatenate([diagonal.ravel(), coupling.ravel(), coupling.ravel()])
+        return smooth.problem.cost(now), values, gradient.ravel()
 
     def things(self, state: FloatArray) -> FloatArray:
         """Cuboids (t, 9)."""
