@@ -20,9 +20,10 @@ from serve.cases.matters import Matter, Matters
 from serve.cases.shift import MEMORY_S, Shift, Wander, drift
 from serve.cases.values import Place, Sighting
 
-# New things per square metre of kerb and pass, and how much likelier a known thing is seen than missed in a pass that
-# comes by: what joining nothing costs follows from both. Higher than our simulated city's, since litter comes in heaps.
+# New things per square metre of kerb and pass. What joining nothing costs follows from it, and from how likely it is
+# that the pass missed what is known. Higher than our simulated city's, since litter comes in heaps.
 NEW_PER_M2 = 1e-3
+# How much likelier a known thing is seen than missed by a pass of which nobody knows whether it had the place in view.
 SEEN_ODDS = 6.0
 # A pair of kindred but different classes must agree that much better.
 OTHER_CLASS_COST = 4.0
@@ -47,7 +48,7 @@ _MOST_SHIFTS = 60
 @dataclass(frozen=True, slots=True)
 class Known:
     """Something that stood there before. `shared_sigma_m`: the part of its place's error that its neighbours share;
-    `handicap`: added to the cost of joining it."""
+    `handicap`: added to the cost of joining it; `seen_odds`: how much likelier this pass sees it than not."""
 
     id: str
     kin: str
@@ -55,6 +56,7 @@ class Known:
     place: Place
     shared_sigma_m: float
     handicap: float = 0.0
+    seen_odds: float = SEEN_ODDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,9 @@ def _pairs(
             own = _own(sighting, one, common[i], matter.spread_m)
             shift = sighting.shared_sigma_m**2 + common[i]
             if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) <= WIDE_GATE:
-                mine.append(_Pair(i, one.id, off_east, off_north, own, one.handicap + unlike + doubt))
+                missed = 2 * math.log(one.seen_odds)  # what it takes to have missed it
+                extra = one.handicap + unlike + doubt - missed
+                mine.append(_Pair(i, one.id, off_east, off_north, own, extra))
         pairs.append(mine)
     return pairs, [one.shared_sigma_m**2 + shared for one, shared in zip(sightings, common, strict=True)]
 
@@ -222,12 +226,12 @@ def _stretches(times: Sequence[float]) -> list[range]:
 
 
 def _price(own: Covariance, wide_east: float = 0.0, wide_north: float = 0.0) -> float:
-    """What joining costs less than missing the known thing and finding a new one, for a pair without offset.
+    """What joining costs less than finding a new thing, for a pair without offset.
 
     Twice the logarithm of the likelihood ratio; the covariance is widened by the shift's variances.
     """
     determinant = (own[0] + wide_east) * (own[2] + wide_north) - own[1] ** 2
-    return 2 * math.log(SEEN_ODDS / (NEW_PER_M2 * 2 * math.pi)) - math.log(max(determinant, 1e-8))
+    return -2 * math.log(NEW_PER_M2 * 2 * math.pi) - math.log(max(determinant, 1e-8))
 
 
 def _misfit(covariance: Covariance, east: float, north: float) -> float:

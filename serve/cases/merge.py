@@ -16,7 +16,7 @@ from serve.cases.ground import REACH_M, Near, fuse, offset_m, shared_sigma
 from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Stage, apply, sighting_data
 from serve.cases.looks import Coverage
 from serve.cases.matters import Matters
-from serve.cases.memory import Known, match
+from serve.cases.memory import SEEN_ODDS, Known, match
 from serve.cases.rules import why_no_case
 from serve.cases.splinters import as_one, left_piece, whole_things
 from serve.cases.values import Look, Place, Sighting, stable_id
@@ -66,7 +66,8 @@ def absorb(
     wholes = [as_one(pieces) for pieces in things]
     refusals = {whole.id: why_no_case(whole, matters.of(whole.class_name)) for whole in wholes}
 
-    whole_case = _assign(wholes, others, refusals, matters, jurisdiction)
+    coverage = Coverage(looks)
+    whole_case = _assign(wholes, others, refusals, matters, jurisdiction, coverage)
     case_of: dict[str, str] = {}
     why_none: dict[str, str] = {}
     for pieces in things:
@@ -91,7 +92,7 @@ def absorb(
                 drafts.append(entry)
                 opened.add(target)
     holders = set(case_of.values())
-    drafts += _views(patrol_id, looks, known, holders, withdrawal, now)
+    drafts += _views(patrol_id, coverage, known, holders, withdrawal, now)
     drafts += [
         Draft(case.id, Kind.VOIDED, now, withdrawal, {})
         for case in known.values()
@@ -136,12 +137,13 @@ def _assign(
     refusals: Mapping[str, str | None],
     matters: Matters,
     jurisdiction: str,
+    coverage: Coverage,
 ) -> dict[str, str]:
     """The case each sighting joins or opens: lap by lap, each lap as a whole."""
     parts = {case.id: [(part.place, part.shared_sigma_m) for part in case.parts] for case in others.values()}
     joinable = [case for case in others.values() if case.is_open or case.stage in DONE_STAGES]
     placed = aligned(joinable)
-    known = {case.id: _known(case, *placed[case.id]) for case in joinable}
+    known = {case.id: _known(case, *placed[case.id], _seen_odds(case, coverage, matters)) for case in joinable}
     case_of: dict[str, str] = {}
 
     def may_join(sighting: Sighting, one: Known) -> bool:
@@ -174,6 +176,7 @@ def _assign(
                 fuse([place for place, _ in places]),
                 shared_sigma([place for place, _ in places], [shared for _, shared in places]),
                 former.handicap if former else 0.0,
+                former.seen_odds if former else SEEN_ODDS,
             )
     return case_of
 
@@ -201,9 +204,17 @@ def _left_pieces(
     return found
 
 
-def _known(case: Case, place: Place, shared_sigma_m: float) -> Known:
+def _known(case: Case, place: Place, shared_sigma_m: float, seen_odds: float) -> Known:
     handicap = CLOSED_COST if case.stage in DONE_STAGES else 0.0
-    return Known(case.id, case.kin, case.class_name, place, shared_sigma_m, handicap)
+    return Known(case.id, case.kin, case.class_name, place, shared_sigma_m, handicap, seen_odds)
+
+
+def _seen_odds(case: Case, coverage: Coverage, matters: Matters) -> float:
+    """How much likelier the pass sees the thing of a case than not, were it still there."""
+    if coverage.view(case.place) is None:
+        return SEEN_ODDS
+    missed = matters.of(case.class_name).miss_rate
+    return (1 - missed) / missed
 
 
 def _laps(sightings: Sequence[Sighting]) -> list[list[Sighting]]:
@@ -258,7 +269,7 @@ def _entry(
 
 def _views(
     patrol_id: str,
-    looks: Sequence[Look],
+    coverage: Coverage,
     known: Mapping[str, Case],
     holders: set[str],
     withdrawal: str,
@@ -266,7 +277,6 @@ def _views(
 ) -> list[Draft]:
     """The good views of this pass without the thing, and those it claimed before and claims no more."""
     drafts = []
-    coverage = Coverage(looks)
     for case in known.values():
         others = case.without(patrol_id)
         view = None
