@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
-from shapely import Point, Polygon, STRtree, polygons
+from shapely import Point, Polygon, STRtree, covers, polygons
 from shapely.ops import unary_union
 
 from serve.cases.ground import on_plane, to_plane
@@ -57,7 +57,8 @@ class Coverage:
         touching = [int(i) for i in self._tree.query(circle, predicate="intersects")]
         if not touching:
             return None
-        share = unary_union([self._grounds[i] for i in touching]).intersection(circle).area / circle.area
+        grounds = [self._grounds[i] for i in touching]
+        share = 1.0 if covers(grounds, circle).any() else unary_union(grounds).intersection(circle).area / circle.area
         if share < COVERED_SHARE:
             return None
         quality = max(self._looks[i].quality for i in touching)

@@ -32,7 +32,7 @@ MISTAKEN_COST = 8.0
 # What would open no case is rather a false alarm near by: fainter than its matter asks, or seen in too few frames. How
 # much likelier that is than that the known thing shows itself so, as twice a logarithm, from a simulated city.
 FAINT_COST, BRIEF_COST = 11.0, 3.0
-# Degrees of freedom of the errors' distribution: a pass's stated errors hold in most streets, and hardly at all in some.
+# Degrees of freedom of the errors' distribution: stated errors hold in most streets, and hardly at all in some.
 TAIL = 4.0
 # Squared distance, shift included, beyond which a pair is not even considered: receivers err by five sigmas at times.
 WIDE_GATE = 36.0
@@ -235,8 +235,8 @@ def _price(own: Covariance, wide_east: float = 0.0, wide_north: float = 0.0) -> 
 
 
 def _misfit(covariance: Covariance, east: float, north: float) -> float:
-    """What speaks against a pair that lies so far apart: twice the logarithm of a plane Student's t, which is the normal
-    distribution's square near its middle and forgives what lies far out, since stated errors are not always honest."""
+    """What speaks against a pair that lies so far apart: twice the logarithm of a plane Student's t. Near its middle that
+    is the normal distribution's square; what lies far out it forgives, since stated errors are not always honest."""
     return (TAIL + 2) * math.log1p(quadratic(covariance, east, north) / TAIL)
 
 

@@ -15,9 +15,7 @@ from vision.boxes import area, clip, intersection
 from vision.camera import Camera
 from vision.geo import FloatArray
 from vision.locating.observations import (
-    BOTTOM,
     LEFT,
-    RIGHT,
     TOP,
     BoolArray,
     IntArray,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import SuperLU, splu
@@ -28,16 +30,16 @@ class Information:
         self.indptr = np.searchsorted(column, np.arange(size + 1))
         self.diagonal = np.flatnonzero(self.indices == column)
         bounds = np.cumsum([0] + [len(row) for row, _ in parts])
-        self.at = [self.places[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
+        self.at = [self.places[begin:end] for begin, end in itertools.pairwise(bounds)]
         self._order: IntArray | None = None
         self._taken, self._inner = np.arange(len(keys)), (self.indices, self.indptr)
 
     def added_up(self, part: int, values: FloatArray) -> FloatArray:
         """Data of the matrix that one part alone makes, whose values may fall on the same entry."""
-        return np.bincount(self.at[part], values, minlength=len(self.indices))
+        return np.bincount(self.at[part], values, minlength=len(self.indices)).astype(np.float64)
 
     def factor(self, data: FloatArray) -> Factor:
-        """Factors of the matrix with that data. An ordering for symmetric matrices fills in far less than the default."""
+        """Factors of the matrix with that data."""
         if self._order is None:
             self._reorder(data)
         matrix = csc_array((data[self._taken], *self._inner), shape=(self.size,) * 2)
@@ -46,6 +48,7 @@ class Information:
 
     def _reorder(self, data: FloatArray) -> None:
         shape = (self.size,) * 2
+        # An ordering for symmetric matrices fills in far less than the default; finding it takes as long as factorising.
         first = _factors(csc_array((data, self.indices, self.indptr), shape=shape), "MMD_AT_PLUS_A")
         self._order = np.argsort(first.perm_c)
         numbered = csc_array((np.arange(len(data)) + 1.0, self.indices, self.indptr), shape=shape)

@@ -220,7 +220,8 @@ def solve_together(
         weighted = (slope * trust[..., None]).swapaxes(1, 2)
         squares = alike @ (weighted @ slope).reshape(len(columns), -1)
         data = information.added_up(_BOXES, squares.ravel())
-        gradient = np.bincount(columns.ravel(), (weighted @ off[..., None]).ravel(), minlength=layout.size)
+        pull = (weighted @ off[..., None]).ravel()
+        gradient: FloatArray = np.bincount(columns.ravel(), pull, minlength=layout.size).astype(np.float64)
         total = float(cost.sum())
         if ground.smooth is not None:
             path_cost, path_values, path_gradient = layout.path_factors(at, ground.smooth)
@@ -263,7 +264,8 @@ def solve_together(
         damping = max(damping / 10, 1e-12)
         if settled and graduated:
             break
-    covariance, shared = np.zeros((count, _KEPT, _KEPT)), np.zeros((_SHARED, _SHARED))
+    covariance: FloatArray = np.zeros((count, _KEPT, _KEPT))
+    shared: FloatArray = np.zeros((_SHARED, _SHARED))
     if after and with_covariance:
         factor = information.factor(data)
         covariance = factor.covariance(np.arange(count)[:, None] * PER_THING + np.arange(_KEPT))
@@ -290,7 +292,7 @@ class _Layout:
         self.shared = self.path + ground.path_states * ground.path_count
         self.size = self.shared + _SHARED
 
-    def columns(self, rows: BoxRows) -> FloatArray:
+    def columns(self, rows: BoxRows) -> IntArray:
         """Unknowns (n, 22) that each row depends on."""
         g, n = self.ground, len(rows.frame)
         thing = rows.thing[:, None] * PER_THING + np.arange(PER_THING)
