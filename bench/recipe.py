@@ -9,10 +9,10 @@ does not know. Without `--stock-data` both read one list, and the gain is that o
 sources gathered without teacher, windows or composites) stock reads the pictures as they were given, in as many passes
 as make up the same number of pictures, rounded up: the gain is that of the whole recipe. Ours ends with its last
 checkpoint, stock with its best one on the validation pictures, and both become model folders by the same export (ours:
-the one-to-many head with suppression), both of which favours stock. Measured through the server's runtime: the mean gain
-of mAP50-95 over garbage, bin, overflow, and the gain of AUC from the vehicle, each with the
-paired interval over pictures that holds it nine times of ten. What is done is not done again, and a killed run goes on.
-result.json and curves.svg lie in the run's folder. Needs the [train] extra.
+the one-to-many head with suppression), both of which favours stock. Measured through the server's runtime: the mean
+gain of mAP50-95 over garbage, bin, overflow, and the gain of AUC from the vehicle, each with the paired interval over
+pictures that holds it nine times of ten. What is done is not done again, and a killed run goes on. result.json and
+curves.svg lie in the run's folder. Needs the [train] extra.
 """
 
 from __future__ import annotations

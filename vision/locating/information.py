@@ -48,7 +48,7 @@ class Information:
 
     def _reorder(self, data: FloatArray) -> None:
         shape = (self.size,) * 2
-        # An ordering for symmetric matrices fills in far less than the default; finding it takes as long as factorising.
+        # This ordering fills in far less than the default one; to find it takes as long as to factorise.
         first = _factors(csc_array((data, self.indices, self.indptr), shape=shape), "MMD_AT_PLUS_A")
         self._order = np.argsort(first.perm_c)
         numbered = csc_array((np.arange(len(data)) + 1.0, self.indices, self.indptr), shape=shape)
