@@ -236,7 +236,7 @@ def _price(own: Covariance, wide_east: float = 0.0, wide_north: float = 0.0) -> 
 
 def _misfit(covariance: Covariance, east: float, north: float) -> float:
     """What speaks against a pair that lies so far apart: twice the logarithm of a plane Student's t. Near its middle
-    that is the normal distribution's square; what lies far out it forgives, since stated errors are not always honest."""
+    that is the normal distribution's square; what lies far out it forgives: stated errors are not always honest."""
     return (TAIL + 2) * math.log1p(quadratic(covariance, east, north) / TAIL)
 
 
