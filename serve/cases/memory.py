@@ -34,6 +34,8 @@ MISTAKEN_COST = 8.0
 FAINT_COST, BRIEF_COST = 11.0, 3.0
 # Degrees of freedom of the errors' distribution: stated errors hold in most streets, and hardly at all in some.
 TAIL = 4.0
+# What a pair that was made before from the same sighting is ahead of any other.
+SETTLED = 1e3
 # Squared distance, shift included, beyond which a pair is not even considered: receivers err by five sigmas at times.
 WIDE_GATE = 36.0
 # Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
@@ -77,13 +79,15 @@ def match(
     known: Iterable[Known],
     matters: Matters,
     may_join: Callable[[Sighting, Known], bool],
+    was_in: Callable[[Sighting, Known], bool] = lambda sighting, known: False,
 ) -> dict[str, str]:
     """For each sighting that shows something known, by id, what it is; no known thing is given twice.
 
-    The order of the arguments does not matter.
+    `was_in`: which pairs were made before from the same sighting; they stay. The order of the arguments does not
+    matter.
     """
     ordered = sorted(sightings, key=lambda one: (_moment(one), one.id))
-    pairs, variances = _pairs(ordered, sorted(known, key=lambda one: one.id), matters, may_join)
+    pairs, variances = _pairs(ordered, sorted(known, key=lambda one: one.id), matters, may_join, was_in)
     if not any(pairs):
         return {}
     times = [_moment(one) for one in ordered]
@@ -132,6 +136,7 @@ def _pairs(
     known: Sequence[Known],
     matters: Matters,
     may_join: Callable[[Sighting, Known], bool],
+    was_in: Callable[[Sighting, Known], bool],
 ) -> tuple[list[list[_Pair]], list[float]]:
     """For each sighting the pairs worth considering, and the variance of its shift."""
     if not sightings:
@@ -161,7 +166,7 @@ def _pairs(
             shift = sighting.shared_sigma_m**2 + common[i]
             if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) <= WIDE_GATE:
                 missed = 2 * math.log(one.seen_odds)  # what it takes to have missed it
-                extra = one.handicap + unlike + doubt - missed
+                extra = one.handicap + unlike + doubt - missed - SETTLED * was_in(sighting, one)
                 mine.append(_Pair(i, one.id, off_east, off_north, own, extra))
         pairs.append(mine)
     return pairs, [one.shared_sigma_m**2 + shared for one, shared in zip(sightings, common, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,8 @@ CLOSED_COST = 1.0
 RECURRENCE = timedelta(days=30)
 # What a pass sees again this near after a pause is a new lap.
 LAP_REACH_M = 15.0
+# A place that is stored and read again is the same to less than this.
+_SAME_M = 0.01
 
 OthersLooks = Callable[[Place], Iterable[Look]]
 
@@ -67,7 +69,8 @@ def absorb(
     refusals = {whole.id: why_no_case(whole, matters.of(whole.class_name)) for whole in wholes}
 
     coverage = Coverage(looks)
-    whole_case = _assign(wholes, others, refusals, matters, jurisdiction, coverage)
+    said = _said_again(sightings, known.values(), patrol_id)
+    whole_case = _assign(wholes, others, refusals, matters, jurisdiction, looks, coverage, said)
     case_of: dict[str, str] = {}
     why_none: dict[str, str] = {}
     for pieces in things:
@@ -104,6 +107,19 @@ def absorb(
     return Outcome(case_of, why_none, tuple(drafts))
 
 
+def _said_again(sightings: Sequence[Sighting], books: Iterable[Case], patrol_id: str) -> dict[str, str]:
+    """By sighting the case that it is in already, where the patrol, processed again, says what it said before."""
+    before = {part.sighting_id: (case.id, part) for case in books for part in case.seen if part.patrol_id == patrol_id}
+    found = {}
+    for sighting in sightings:
+        case_id, part = before.get(sighting.id, ("", None))
+        if part is None or part.class_name != sighting.class_name:
+            continue
+        if math.hypot(*offset_m(part.place, sighting.place)) < _SAME_M:
+            found[sighting.id] = case_id
+    return found
+
+
 def missed_views(
     case_id: str, place: Place, first_seen: datetime, looks: Iterable[Look], joined_patrols: Iterable[str]
 ) -> list[Draft]:
@@ -137,14 +153,19 @@ def _assign(
     refusals: Mapping[str, str | None],
     matters: Matters,
     jurisdiction: str,
+    looks: Sequence[Look],
     coverage: Coverage,
+    said: Mapping[str, str],
 ) -> dict[str, str]:
-    """The case each sighting joins or opens: lap by lap, each lap as a whole."""
+    """The case each sighting joins or opens: lap by lap, each lap as a whole. What is `said` again stays as it is."""
     parts = {case.id: [(part.place, part.shared_sigma_m) for part in case.parts] for case in others.values()}
     joinable = [case for case in others.values() if case.is_open or case.stage in DONE_STAGES]
     placed = aligned(joinable)
-    known = {case.id: _known(case, *placed[case.id], _seen_odds(case, coverage, matters)) for case in joinable}
+    known = {case.id: _known(case, *placed[case.id]) for case in joinable}
     case_of: dict[str, str] = {}
+
+    def was_in(sighting: Sighting, one: Known) -> bool:
+        return said.get(sighting.id) == one.id
 
     def may_join(sighting: Sighting, one: Known) -> bool:
         case = others.get(one.id)
@@ -155,9 +176,15 @@ def _assign(
             return False
         return case.is_open or (case.closed_at is not None and sighting.first_seen - case.closed_at <= RECURRENCE)
 
-    for lap in _laps(sightings):
-        joined = match(lap, known.values(), matters, may_join)
-        joined |= _left_pieces(lap, joined, known, matters)
+    laps = _laps(sightings)
+    for number, lap in enumerate(laps):
+        # Whether this lap had a place in view; of a whole pass its `coverage` is at hand.
+        seen = coverage if len(laps) == 1 else Coverage(_looks_of(number, laps, looks))
+        expected = [replace(one, seen_odds=_seen_odds(one, seen, matters)) for one in known.values()]
+        joined = match(lap, expected, matters, may_join, was_in)
+        # A case that this lap alone knows has no pieces left: a patrol processed again comes to the same as at first.
+        told = {sighting_id: case_id for sighting_id, case_id in joined.items() if parts.get(case_id)}
+        joined |= _left_pieces([one for one in lap if one.id in told or one.id not in joined], told, known, matters)
         for sighting in lap:
             target = joined.get(sighting.id)
             if target is None:
@@ -176,7 +203,6 @@ def _assign(
                 fuse([place for place, _ in places]),
                 shared_sigma([place for place, _ in places], [shared for _, shared in places]),
                 former.handicap if former else 0.0,
-                former.seen_odds if former else SEEN_ODDS,
             )
     return case_of
 
@@ -204,17 +230,25 @@ def _left_pieces(
     return found
 
 
-def _known(case: Case, place: Place, shared_sigma_m: float, seen_odds: float) -> Known:
+def _known(case: Case, place: Place, shared_sigma_m: float) -> Known:
     handicap = CLOSED_COST if case.stage in DONE_STAGES else 0.0
-    return Known(case.id, case.kin, case.class_name, place, shared_sigma_m, handicap, seen_odds)
+    return Known(case.id, case.kin, case.class_name, place, shared_sigma_m, handicap)
 
 
-def _seen_odds(case: Case, coverage: Coverage, matters: Matters) -> float:
-    """How much likelier the pass sees the thing of a case than not, were it still there."""
-    if coverage.view(case.place) is None:
+def _seen_odds(one: Known, coverage: Coverage, matters: Matters) -> float:
+    """How much likelier a lap with that coverage sees what is known than not, were it still there."""
+    if coverage.view(one.place) is None:
         return SEEN_ODDS
-    missed = matters.of(case.class_name).miss_rate
+    missed = matters.of(one.class_name).miss_rate
     return (1 - missed) / missed
+
+
+def _looks_of(number: int, laps: Sequence[Sequence[Sighting]], looks: Sequence[Look]) -> list[Look]:
+    """The looks of one lap: since its first sighting, until the next lap's."""
+    begins = [min(one.first_seen for one in lap) for lap in laps]
+    since = begins[number] if number else datetime.min.replace(tzinfo=begins[0].tzinfo)
+    until = begins[number + 1] if number + 1 < len(laps) else datetime.max.replace(tzinfo=begins[0].tzinfo)
+    return [look for look in looks if since <= look.seen_at < until]
 
 
 def _laps(sightings: Sequence[Sighting]) -> list[list[Sighting]]:
