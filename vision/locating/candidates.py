@@ -12,7 +12,7 @@ from vision.geo import FloatArray
 from vision.locating.association import Spots
 from vision.locating.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows
 from vision.locating.observations import BoolArray, IntArray, Observations
-from vision.locating.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of, solve_each
+from vision.locating.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of, solve_both, solve_each
 
 # Boxes whose range differs by less than this share and whose bearing by less than this angle show one aspect.
 ASPECT_RANGE, ASPECT_BEARING = 0.15, np.radians(10.0)
@@ -177,11 +177,13 @@ def judge(
     """Solve every candidate as standing, along and across the road, and as moving evenly."""
     rows = candidates.rows
     along = prior_of(candidates.names, candidates.place, candidates.path_yaw, still_mps)
-    still = solve_each(rows, along.mean, along, frames, camera, own_sigma)
     across = Prior(along.mean.copy(), along.sigma)
-    across.mean[:, 2] += np.pi / 2
+    across.mean[:, YAW] += np.pi / 2
     long = along.mean[:, LENGTH] > along.mean[:, WIDTH] + np.log(ELONGATED)
-    other = _some(rows, across.mean, across, frames, camera, own_sigma, long)
+    part, numbers = _part(rows, long)
+    priors = (along, across.where(long))
+    still, other = solve_both((rows, part), (along.mean, priors[1].mean), priors, frames, camera, own_sigma)
+    other = other.spread(numbers)
     turned = other.log_evidence > still.log_evidence
     prior = Prior(np.where(turned[:, None], across.mean, along.mean), along.sigma)
     still = still.better(other)
@@ -194,25 +196,17 @@ def judge(
     start = np.where(fast[:, None], start, still.things)
     # An even motion, which has more to be chosen, has at most as much more evidence as standing costs.
     doubtful = candidates.mobile | (still.cost > -IMMOBILE_ODDS)
-    motion = _some(rows, start, moving, frames, camera, own_sigma, doubtful)
+    part, numbers = _part(rows, doubtful)
+    motion = solve_each(part, start[doubtful], moving.where(doubtful), frames, camera, own_sigma).spread(numbers)
     return Judged(still, prior, motion.log_evidence - still.log_evidence, motion)
 
 
-def _some(
-    rows: BoxRows,
-    start: FloatArray,
-    prior: Prior,
-    frames: FrameStates,
-    camera: Camera,
-    own_sigma: FloatArray,
-    which: BoolArray,
-) -> Solved:
-    """`solve_each` for the things `which` (t,) selects; the others have no evidence."""
-    numbers = np.cumsum(which) - 1
+def _part(rows: BoxRows, which: BoolArray) -> tuple[BoxRows, IntArray]:
+    """The rows of the things `which` (t,) selects, these numbered anew, and the new number of each thing, −1 for the
+    others."""
+    numbers = np.where(which, np.cumsum(which) - 1, -1)
     part = rows.where(which[rows.thing])
-    part = part.renumbered(numbers[part.thing])
-    solved = solve_each(part, start[which], prior.where(which), frames, camera, own_sigma)
-    return solved.spread(np.where(which, numbers, -1))
+    return part.renumbered(numbers[part.thing]), numbers
 
 
 def merged(

@@ -8,7 +8,7 @@ side up + (radians). The road is a plane through the wheels; the lens is `camera
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -62,6 +62,11 @@ class BoxRows:
         return BoxRows(
             self.thing[keep], self.frame[keep], self.box[keep], self.sigma[keep], self.bound[keep], self.elapsed_s[keep]
         )
+
+    def followed_by(self, others: BoxRows) -> BoxRows:
+        """These rows and then the others."""
+        both = ((getattr(self, one.name), getattr(others, one.name)) for one in fields(self))
+        return BoxRows(*(np.concatenate(pair) for pair in both))
 
     def renumbered(self, thing: IntArray) -> BoxRows:
         """The same rows under other thing numbers."""

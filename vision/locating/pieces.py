@@ -17,7 +17,7 @@ from vision.geo import FloatArray
 from vision.locating.candidates import Candidates, compact, side_by_side
 from vision.locating.cuboid import BoxRows, FrameStates
 from vision.locating.observations import BoolArray, IntArray, Observations, unlike
-from vision.locating.standing import PLACE_SIGMA_M, Prior, Solved, solve_each
+from vision.locating.standing import PLACE_SIGMA_M, Prior, Solved, solve_both
 
 # Kindred things per square metre about one of them: a second thing is that likely to stand at a place.
 DENSITY_PER_M2 = 0.05
@@ -84,9 +84,10 @@ def one_thing(
         rows = _rows(seen, candidates.rows, [pieces[i].members + pieces[j].members for i, j in pairs])
         better = [i if len(pieces[i].by_frame) >= len(pieces[j].by_frame) else j for i, j in pairs]
         heads = np.array([pieces[k].members[0] for k in better])
-        starts = [np.array([pieces[pair[k]].start for pair in pairs]) for k in (0, 1)]
-        solved = [solve_each(rows, start, prior.where(heads), frames, camera, own_sigma) for start in starts]
-        together = solved[0].better(solved[1])
+        first, second = (np.array([pieces[pair[k]].start for pair in pairs]) for k in (0, 1))
+        priors = (prior.where(heads),) * 2
+        one, other = solve_both((rows, rows), (first, second), priors, frames, camera, own_sigma)
+        together = one.better(other)
         gain = together.log_evidence - [pieces[i].log_evidence + pieces[j].log_evidence for i, j in pairs]
         names = np.array([[pieces[i].class_of, pieces[j].class_of] for i, j in pairs])
         gain += CLASS_ODDS * unlike(seen, names[:, 0], names[:, 1])

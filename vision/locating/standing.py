@@ -97,6 +97,27 @@ class Solved:
         )
 
 
+def solve_both(
+    rows: tuple[BoxRows, BoxRows],
+    start: tuple[FloatArray, FloatArray],
+    prior: tuple[Prior, Prior],
+    frames: FrameStates,
+    camera: Camera,
+    own_sigma: FloatArray,
+) -> tuple[Solved, Solved]:
+    """`solve_each` for two lots of things at once, which takes little longer than one."""
+    count = len(start[0])
+    found = solve_each(
+        rows[0].followed_by(rows[1].renumbered(rows[1].thing + count)),
+        np.concatenate(start),
+        Prior(np.concatenate([one.mean for one in prior]), np.concatenate([one.sigma for one in prior])),
+        frames,
+        camera,
+        own_sigma,
+    )
+    return found.spread(np.arange(count)), found.spread(np.arange(count, len(found.cost)))
+
+
 def prior_of(names: list[str], places: FloatArray, yaw: FloatArray, still_mps: float) -> Prior:
     """Priors of things of the named classes at rough places (t, 2), with the long side along `yaw` (t,)."""
     sizes = [usual_size(name) for name in names]
