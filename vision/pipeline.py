@@ -14,7 +14,7 @@ import numpy as np
 
 from vision.camera import Camera, assumed_camera, read_camera
 from vision.detecting.model import Model
-from vision.detecting.workers import Job, Seen, Workers
+from vision.detecting.workers import HELD, Job, Seen, Workers
 from vision.detections import Detections, FrameDetections
 from vision.errors import Fault, JiejingError, MediaError, TrackError
 from vision.locating.locate import locate
@@ -218,9 +218,16 @@ def watch(
 
     promising: Promising[int] = Promising()
     nothing = np.zeros(len(workers.model.classes))
+    held: list[int] = []
 
     def show_early(at: int | None) -> None:
-        if at is not None and judged[at].kept is not None:
+        """Make a frame ready while its pixels are there. The first few wait: locating leaves a core to them."""
+        if at is None or judged[at].kept is None:
+            return
+        if len(held) < HELD:
+            held.append(at)
+            workers.look(replace(_to_show(judged[at]), hold=True), soon=True)
+        else:
             judged[at] = replace(judged[at], ready=workers.look(_to_show(judged[at]), soon=True))
 
     first_looks = workers.look_at_all(usable(), lambda item: _first_look(item[0], item[2], workers.model))
@@ -233,6 +240,8 @@ def watch(
         promised = promise(_for_locating(judged[-1], workers.model).detections) if answer.kept else nothing
         show_early(promising.add(len(judged) - 1, promised))
     show_early(promising.add(None, nothing))
+    for at in held:
+        judged[at] = replace(judged[at], ready=workers.look(_to_show(judged[at])))
     if not judged:
         raise _nothing_judged(faults, route, span_s)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vision.detecting.detector import Detector
 from vision.detecting.model import Device
-from vision.detecting.workers import Job, Seen
+from vision.detecting.workers import HELD, Job, Seen
 from vision.detections import Detections
 from vision.errors import Fault, MediaError, ModelError
 from vision.pictures import footage, redact
@@ -27,11 +27,13 @@ from vision.pictures.resize import resize
 
 
 class Kept:
-    """Pixels of the frames that were looked at last, a few per thread, for those that are shown soon after."""
+    """Pixels of the frames that were looked at last, a few per thread, for those that are shown soon after, and of some
+    that are held for those that are shown later."""
 
     def __init__(self, threads: int) -> None:
         self._most = 4 * threads
         self._pixels: dict[int, Rgb] = {}
+        self._held: dict[int, Rgb] = {}
         self._lock = threading.Lock()
 
     def put(self, number: int | None, pixels: Rgb, wanted_wh: tuple[int, int]) -> bool:
@@ -45,15 +47,27 @@ class Kept:
                 del self._pixels[next(iter(self._pixels))]
         return True
 
-    def take(self, number: int | None) -> Rgb | None:
-        """What was kept under this number, once."""
+    def hold(self, number: int | None) -> bool:
+        """Forget this one only when `HELD` others are held; whether it was still there."""
         with self._lock:
-            return None if number is None else self._pixels.pop(number, None)
+            if number is None or (pixels := self._pixels.pop(number, None)) is None:
+                return False
+            self._held[number] = pixels
+            if len(self._held) > HELD:
+                del self._held[next(iter(self._held))]
+        return True
+
+    def take(self, number: int | None) -> Rgb | None:
+        """What was kept or is held under this number, once."""
+        with self._lock:
+            return None if number is None else self._pixels.pop(number, self._held.pop(number, None))
 
 
 def look(job: Job, detector: Detector, kept: Kept) -> Seen | Fault:
     """Do one job. What is wrong with the picture is a fault; what is wrong with the model raises ModelError."""
     try:
+        if job.hide is not None and job.hold:
+            return Seen(job.hide, kept=kept.hold(job.keep))
         if job.hide is not None:
             return _ready_to_show(job, job.hide, detector, kept)
         pixels, size_wh = _pixels(job, detector.decoded_wh)

@@ -36,6 +36,8 @@ _TRIES = 2
 _TICK_S, PATIENCE_S, START_S = 0.5, 60.0, 180.0
 # A worker that dies before its first answer has no frame to blame.
 _STILLBORN = 3
+# Frames whose pixels a worker holds until they are shown: some 60 MB at most.
+HELD = 12
 Item = TypeVar("Item")
 
 
@@ -48,7 +50,8 @@ class Job:
     model's thresholds, `input_wh` the input size that fits the picture best;
     `judge`: a frame that is too dark or blurred becomes a fault instead of being searched; `hide`: what a first look
     saw, for a frame that is to be shown: it is looked at once more, and people and vehicles are hidden; `keep`: the
-    number (`Workers.number`) under which the first look leaves the pixels for the second, if that comes soon.
+    number (`Workers.number`) under which the first look leaves the pixels for the second, if that comes soon; `hold`:
+    only leave them longer, until the frame is shown (the last `HELD` that were asked for).
     """
 
     name: str
@@ -62,6 +65,7 @@ class Job:
     judge: bool = False
     hide: Detections | None = None
     keep: int | None = None
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
