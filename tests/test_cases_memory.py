@@ -17,7 +17,7 @@ from serve.cases.ground import circle_90, from_plane, offset_m, shared_sigma, to
 from serve.cases.memory import Known, match
 from serve.cases.shift import MEMORY_S, Shift, Wander, drift
 from serve.cases.values import Place, Sighting, stable_id
-from tests.cases_support import LAT, LON, MATTERS, START, Books, place, sighting
+from tests.cases_support import LAT, LON, MATTERS, START, Books, look, place, sighting
 
 SHARED_M = 1.5
 
@@ -58,6 +58,27 @@ def drive_past_row(count: int, pitch_m: float, chance: random.Random, passes: in
             seen.append(one)
         books.take(f"p{number}", seen)
     return books, truth
+
+
+def test_errors_have_tails() -> None:
+    """What one pass places five sigmas off is the thing that stood there, not another; eight metres off is another."""
+    books = Books()
+    books.take("p1", [sighting("p1")])
+    outcome = books.take("p2", [sighting("p2", 3.5, day=1), sighting("p2", 8.0, day=1)])
+    assert len(set(outcome.case_of.values())) == 2
+    assert len(books.cases()) == 2
+
+
+def test_what_was_in_view_is_rather_found_than_missed() -> None:
+    """Garbage in one frame only, three metres from a bin that overflows: where the pass had the bin in view and did not
+    report it otherwise, that is the bin; where nobody knows what the pass saw, it is rather a false box."""
+    lone = sighting("p2", 3.0, class_name="garbage", frames=1, day=1)
+    joined = []
+    for looks in ([], [look("p2", -30, 30, day=1)], [look("p2", 10, 30, day=1)]):
+        books = Books()
+        books.take("p1", [sighting("p1", class_name="overflow")])
+        joined.append(lone.id in books.take("p2", [lone], looks).case_of)
+    assert joined == [False, True, False]
 
 
 @pytest.mark.parametrize("pitch_m", [1.0, 1.5, 2.0])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from serve.cases.events import Draft, Kind, chain
 from serve.cases.lifecycle import Stage, fold
 from serve.cases.merge import absorb, missed_views
+from serve.cases.values import Sighting
 from tests.cases_support import MATTERS, NOW, START, Books, ids, look, place, sighting
 
 
@@ -97,6 +98,47 @@ def test_the_same_patrol_twice_changes_nothing() -> None:
     outcome = books.take("p1", things, [look("p1", -5, 30, day=0)])
     assert outcome.drafts == ()
     assert books.logs == before
+
+
+def test_processing_again_joins_no_weak_piece_to_a_case_of_its_own() -> None:
+    """A faint sighting beside one that opens a case opens none and joins none, the first time and the second."""
+    books = Books()
+    things = [sighting("p1"), sighting("p1", 0.9, score=0.2)]
+    things = [replace(one, seen_in=frozenset({f"{one.id}-{n}" for n in range(4)})) for one in things]
+    things[1] = replace(things[1], seen_in=things[1].seen_in | things[0].seen_in)
+    first = books.take("p1", things)
+    place_then = books.cases()[0].place
+    again = books.take("p1", things)
+    assert (again.case_of, again.why_none, again.drafts) == (first.case_of, first.why_none, ())
+    assert books.cases()[0].place == place_then
+
+
+@pytest.mark.parametrize("seed", range(0, 1200, 8))
+def test_any_patrol_twice_changes_nothing(seed: int) -> None:
+    """However many things of whatever strength stand near one another, in books that hold others' cases: the second
+    time yields no event."""
+    chance = random.Random(seed)
+
+    def seen(patrol: str, day: int) -> list[Sighting]:
+        return [
+            sighting(
+                patrol,
+                round(chance.uniform(0, 25), 3),
+                chance.choice([0.0, 1.0, 2.0]),
+                chance.choice(["garbage", "overflow", "material_pile"]),
+                score=chance.choice([0.2, 0.5, 0.8]),
+                frames=chance.choice([1, 2, 9]),
+                day=day,
+                sigma_m=chance.choice([0.3, 0.8, 1.6]),
+            )
+            for _ in range(chance.randint(1, 9))
+        ]
+
+    books = Books()
+    books.take("p1", seen("p1", 0), [look("p1", -5, 30, day=0)])
+    things, looks = seen("p2", 1), [look("p2", -5, 15, day=1)]
+    books.take("p2", things, looks)
+    assert books.take("p2", things, looks).drafts == ()
 
 
 def test_processing_again_with_another_result() -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vision import pipeline
-from vision.detecting.workers import Workers
+from vision.detecting.workers import Job, Seen, Workers
+from vision.errors import Fault
 from vision.pictures.media import decode, picture_header
 from vision.shipped import dataset_folder
 
 SAMPLE = dataset_folder("sample-patrol")
 
 
-def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames that promise much are made ready while the patrol is looked at: they are the same pictures, each once."""
+@pytest.mark.parametrize("held", [0, 2, 12])
+def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    """Frames that promise much are made ready while the patrol is looked at, some when it has been: they are the
+    same pictures, each once."""
     media = sorted((SAMPLE / "pass-1").glob("*.jpg"))[:12]
     with Workers(threads=2) as workers:
 
@@ -25,8 +29,15 @@ def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pyte
             return pipeline.run_patrol(media, track=track, camera=SAMPLE / "camera.json", workers=workers)
 
         asked: list[str] = []
-        show = pipeline._to_show
-        monkeypatch.setattr(pipeline, "_to_show", lambda one: asked.append(one.frame.name) or show(one))
+        look = workers.look
+
+        def noted(job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
+            if job.hide is not None and not job.hold:
+                asked.append(Path(job.name).name)
+            return look(job, soon=soon)
+
+        monkeypatch.setattr(workers, "look", noted)
+        monkeypatch.setattr(pipeline, "HELD", held)
         early = run()
         assert len(asked) == len(set(asked)) > 1
         assert {shown.frame for shown in early.evidence} <= set(asked)

@@ -19,7 +19,7 @@ import pytest
 
 from tests import pictures
 from vision.detecting import worker
-from vision.detecting.workers import Job, Seen, Workers
+from vision.detecting.workers import HELD, Job, Seen, Workers
 from vision.errors import Fault, ModelError
 
 INPUT = (160, 160)
@@ -163,6 +163,7 @@ def test_a_frame_is_shown_from_the_pixels_of_its_first_look(files: list[Path], t
         assert again.shown == anew.shown
         assert again.shown is not None
         assert isinstance(workers.look(Job("one", path=file, hide=first.detections, keep=number)).result(), Fault)
+        assert not ask(hide=first.detections, keep=number, hold=True).kept  # there is nothing to hold any more
         file.write_bytes(files[-1].read_bytes())
         assert not ask(keep=workers.number()).kept  # decoded smaller than it is shown
 
@@ -176,6 +177,22 @@ def test_the_worker_keeps_the_pixels_of_few_frames() -> None:
     assert kept.take(1) is None
     assert not kept.put(9, pixels, (81, 60))
     assert not kept.put(9, pixels, (30, 20))
+
+
+def test_pixels_are_held_until_they_are_taken() -> None:
+    """A held frame outlives those that come after it; of the held ones the oldest goes when there are too many."""
+    kept = worker.Kept(1)
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    for number in range(HELD + 1):
+        assert kept.put(number, pixels, (80, 60))
+        assert kept.hold(number)
+    for number in range(100, 110):
+        kept.put(number, pixels, (80, 60))
+    assert kept.take(0) is None
+    assert all(kept.take(number) is pixels for number in range(1, HELD + 1))
+    assert kept.take(1) is None
+    assert not kept.hold(1)
+    assert not kept.hold(None)
 
 
 def test_the_process_ends_with_its_parent(files: list[Path]) -> None:

@@ -167,26 +167,35 @@ def _assign(
     def was_in(sighting: Sighting, one: Known) -> bool:
         return said.get(sighting.id) == one.id
 
+    def opens(sighting_id: str) -> bool:
+        """Whether this sighting opened a case, when the patrol was processed before, and would do so again."""
+        return said.get(sighting_id) in others and not parts[said[sighting_id]] and refusals.get(sighting_id) is None
+
     def may_join(sighting: Sighting, one: Known) -> bool:
         case = others.get(one.id)
         if case is None:
             return True
+        if opens(sighting.id):
+            return False
         if not parts[one.id] and refusals[sighting.id] is not None:
             # Only this patrol, processed before, had seen it: it stands on only if its rule still says so.
             return False
         return case.is_open or (case.closed_at is not None and sighting.first_seen - case.closed_at <= RECURRENCE)
 
+    # As at first, when there were no such cases yet.
+    opened = {case_id for sighting_id, case_id in said.items() if opens(sighting_id)}
     laps = _laps(sightings)
     for number, lap in enumerate(laps):
         # Whether this lap had a place in view; of a whole pass its `coverage` is at hand.
         seen = coverage if len(laps) == 1 else Coverage(_looks_of(number, laps, looks))
-        expected = [replace(one, seen_odds=_seen_odds(one, seen, matters)) for one in known.values()]
+        there = [one for one in known.values() if one.id not in opened or parts[one.id]]
+        expected = [replace(one, seen_odds=_seen_odds(one, seen, matters)) for one in there]
         joined = match(lap, expected, matters, may_join, was_in)
         # A case that this lap alone knows has no pieces left: a patrol processed again comes to the same as at first.
         told = {sighting_id: case_id for sighting_id, case_id in joined.items() if parts.get(case_id)}
         joined |= _left_pieces([one for one in lap if one.id in told or one.id not in joined], told, known, matters)
         for sighting in lap:
-            target = joined.get(sighting.id)
+            target = said[sighting.id] if opens(sighting.id) else joined.get(sighting.id)
             if target is None:
                 if refusals[sighting.id] is not None:
                     continue

@@ -344,7 +344,7 @@ class _Pairs:
         of the turns that would bring one pair together the one that suits most boxes, if it is likely at all."""
         # A turn hardly moves upper and lower edges: pairs that these keep apart need not be tried.
         upright = (self._squares(self._clipped(expected), TOP) * self.weight[..., TOP::2]).sum(axis=2)
-        i, j = np.nonzero(np.isfinite(self.unlike) & (upright < GATE))
+        j, i = np.nonzero((np.isfinite(self.unlike) & (upright < GATE)).T)  # box by box
         box, slopes, now = self.box[j, LEFT::2], slope[i, LEFT::2], expected[i, LEFT::2]
         along = slopes * ~self.cut[i, j, LEFT::2]
         strength = (along**2).sum(axis=1)
@@ -358,7 +358,7 @@ class _Pairs:
         at = np.clip(now + tried[:, None, None] * slopes, 0, self.limit[LEFT])
         off2 = np.minimum(((at - box) / self.tolerance[i, j, LEFT::2]) ** 2, 100.0)
         cost = (off2 * self.weight[i, j, LEFT::2]).sum(axis=2) + (upright + self.unlike)[i, j]
-        best = np.minimum.reduceat(cost, np.flatnonzero(np.diff(i, prepend=-1)), axis=1)
+        best = np.minimum.reduceat(cost, np.flatnonzero(np.diff(j, prepend=-1)), axis=1)
         total = np.minimum(best, GATE).sum(axis=1) + TURN_PRICE * np.log1p((tried / doubt) ** 2)
         return float(tried[total.argmin()])
 

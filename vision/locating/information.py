@@ -23,14 +23,12 @@ class Information:
 
     def __init__(self, size: int, parts: list[tuple[IntArray, IntArray]]) -> None:
         self.size = size
-        keys, self.places = np.unique(
-            np.concatenate([column * size + row for row, column in parts]), return_inverse=True
-        )
+        keys, places = np.unique(np.concatenate([column * size + row for row, column in parts]), return_inverse=True)
         self.indices, column = keys % size, keys // size
         self.indptr = np.searchsorted(column, np.arange(size + 1))
         self.diagonal = np.flatnonzero(self.indices == column)
         bounds = np.cumsum([0] + [len(row) for row, _ in parts])
-        self.at = [self.places[begin:end] for begin, end in itertools.pairwise(bounds)]
+        self.at = [places[begin:end] for begin, end in itertools.pairwise(bounds)]
         self._order: IntArray | None = None
         self._taken, self._inner = np.arange(len(keys)), (self.indices, self.indptr)
 

@@ -218,7 +218,7 @@ def solve_together(
         cost, trust = robust(off)
         slope = layout.slopes(rows, by_thing, by_frame)
         weighted = (slope * trust[..., None]).swapaxes(1, 2)
-        squares = alike @ (weighted @ slope).reshape(len(columns), -1)
+        squares = alike @ (weighted @ slope).reshape(len(columns), columns.shape[1] ** 2)
         data = information.added_up(_BOXES, squares.ravel())
         pull = (weighted @ off[..., None]).ravel()
         gradient: FloatArray = np.bincount(columns.ravel(), pull, minlength=layout.size).astype(np.float64)
