@@ -64,6 +64,22 @@ def test_hiding_reaches_beyond_the_box_and_stays_in_the_picture() -> None:
     assert hidden.shape == noise.shape
 
 
+def test_hiding_in_place_hides_the_same() -> None:
+    """The picture itself is changed, unless it cannot be; otherwise it stays as it was."""
+    noise = np.random.default_rng(3).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    person = rows(("person", 0.9, (280.0, 180.0, 320.0, 240.0)))
+    before = noise.copy()
+    wanted = redact.hide(noise, person)
+    assert (noise == before).all()
+    noise.flags.writeable = False
+    assert (redact.hide(noise, person, in_place=True) == wanted).all()
+    assert (noise == before).all()
+    noise.flags.writeable = True
+    assert redact.hide(noise, person, in_place=True) is noise
+    assert (noise == wanted).all()
+    assert (wanted != before).any()
+
+
 def test_hiding_scales_with_the_picture() -> None:
     """Boxes are full-resolution pixels; on a half-size copy the same place is hidden."""
     noise = np.random.default_rng(3).integers(0, 255, (120, 160, 3)).astype(np.uint8)

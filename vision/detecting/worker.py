@@ -100,7 +100,7 @@ def _ready_to_show(job: Job, seen: Detections, detector: Detector, kept: Kept) -
     scores, input_wh = detector.model.hide_from, redact.second_input(detector.input_for(size_wh))
     again = detector.detect(pixels, size_wh=size_wh, min_score=scores, input_wh=input_wh)
     private = redact.private_only([seen, again], scores)
-    return Seen(private, shown=to_jpeg(redact.hide(pixels, private)))
+    return Seen(private, shown=to_jpeg(redact.hide(pixels, private, in_place=True)))
 
 
 def serve(pipe: Connection, detector: Detector) -> None:

@@ -64,12 +64,13 @@ def regions(private: Detections, size_wh: tuple[int, int]) -> npt.NDArray[np.int
     return found[np.argsort(is_person, kind="stable")]
 
 
-def hide(pixels: Rgb, private: Detections) -> Rgb:
+def hide(pixels: Rgb, private: Detections, *, in_place: bool = False) -> Rgb:
     """A copy of the upright RGB picture (height, width, 3) with every detection of `private` turned into coarse blocks.
 
-    `private` holds boxes in full-resolution pixels; they are scaled to the picture given.
+    `private` holds boxes in full-resolution pixels; they are scaled to the picture given. `in_place`: the picture
+    itself is changed, where it can be: copying a large one takes as long as encoding it.
     """
-    hidden = pixels.copy()
+    hidden = pixels if in_place and pixels.flags.writeable else pixels.copy()
     for left, top, right, bottom, block in regions(private, (pixels.shape[1], pixels.shape[0])).tolist():
         if right <= left or bottom <= top:
             continue
