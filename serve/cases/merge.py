@@ -13,7 +13,7 @@ from serve.cases.align import aligned
 from serve.cases.events import Draft, Event, Kind
 from serve.cases.gone import verdict
 from serve.cases.ground import REACH_M, Near, fuse, offset_m, shared_sigma
-from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Stage, apply, sighting_data
+from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Seen, Stage, apply, sighting_data
 from serve.cases.looks import Coverage
 from serve.cases.matters import Matters
 from serve.cases.memory import SEEN_ODDS, Known, match
@@ -62,14 +62,16 @@ def absorb(
     this patrol opens, or knows to be older than was thought, may have been passed by them already.
     """
     known = {case.id: case for case in sorted(books, key=lambda case: case.id)}
-    before = {part.sighting_id: case.id for case in known.values() for part in case.seen if part.patrol_id == patrol_id}
+    mine = ((case.id, part) for case in known.values() for part in case.seen if part.patrol_id == patrol_id)
+    told = {part.sighting_id: (case_id, part) for case_id, part in mine}
+    before = {sighting_id: case_id for sighting_id, (case_id, _) in told.items()}
     others = {case.id: case.without(patrol_id) for case in known.values()}
     things = sorted(whole_things(sightings, matters), key=lambda pieces: (pieces[0].first_seen, pieces[0].id))
     wholes = [as_one(pieces) for pieces in things]
     refusals = {whole.id: why_no_case(whole, matters.of(whole.class_name)) for whole in wholes}
 
     coverage = Coverage(looks)
-    said = _said_again(sightings, known.values(), patrol_id)
+    said = _said_again(sightings, told)
     whole_case = _assign(wholes, others, refusals, matters, jurisdiction, looks, coverage, said)
     case_of: dict[str, str] = {}
     why_none: dict[str, str] = {}
@@ -107,12 +109,11 @@ def absorb(
     return Outcome(case_of, why_none, tuple(drafts))
 
 
-def _said_again(sightings: Sequence[Sighting], books: Iterable[Case], patrol_id: str) -> dict[str, str]:
-    """By sighting the case that it is in already, where the patrol, processed again, says what it said before."""
-    before = {part.sighting_id: (case.id, part) for case in books for part in case.seen if part.patrol_id == patrol_id}
+def _said_again(sightings: Sequence[Sighting], told: Mapping[str, tuple[str, Seen]]) -> dict[str, str]:
+    """By sighting the case that it is in already, where the patrol, processed again, says what it `told` before."""
     found = {}
     for sighting in sightings:
-        case_id, part = before.get(sighting.id, ("", None))
+        case_id, part = told.get(sighting.id, ("", None))
         if part is None or part.class_name != sighting.class_name:
             continue
         if math.hypot(*offset_m(part.place, sighting.place)) < _SAME_M:
@@ -255,9 +256,8 @@ def _seen_odds(one: Known, coverage: Coverage, matters: Matters) -> float:
 def _looks_of(number: int, laps: Sequence[Sequence[Sighting]], looks: Sequence[Look]) -> list[Look]:
     """The looks of one lap: since its first sighting, until the next lap's."""
     begins = [min(one.first_seen for one in lap) for lap in laps]
-    since = begins[number] if number else datetime.min.replace(tzinfo=begins[0].tzinfo)
-    until = begins[number + 1] if number + 1 < len(laps) else datetime.max.replace(tzinfo=begins[0].tzinfo)
-    return [look for look in looks if since <= look.seen_at < until]
+    later = [look for look in looks if not number or look.seen_at >= begins[number]]
+    return [look for look in later if number + 1 == len(laps) or look.seen_at < begins[number + 1]]
 
 
 def _laps(sightings: Sequence[Sighting]) -> list[list[Sighting]]:

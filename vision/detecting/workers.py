@@ -36,7 +36,7 @@ _TRIES = 2
 _TICK_S, PATIENCE_S, START_S = 0.5, 60.0, 180.0
 # A worker that dies before its first answer has no frame to blame.
 _STILLBORN = 3
-# Frames whose pixels a worker holds until they are shown: some 60 MB at most.
+# Frames whose pixels a worker holds until they are shown: 60 MB of pictures of 12 megapixels.
 HELD = 12
 Item = TypeVar("Item")
 
