@@ -11,6 +11,7 @@ import pytest
 from vision import pipeline
 from vision.detecting.workers import Job, Seen, Workers
 from vision.errors import Fault
+from vision.patrol import early as preparing
 from vision.pictures.media import decode, picture_header
 from vision.shipped import dataset_folder
 
@@ -31,13 +32,13 @@ def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pyte
         asked: list[str] = []
         look = workers.look
 
-        def noted(job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
+        def noted(job: Job, *, soon: bool = False, idly: bool = False) -> Future[Seen | Fault]:
             if job.hide is not None and not job.hold:
                 asked.append(Path(job.name).name)
-            return look(job, soon=soon)
+            return look(job, soon=soon, idly=idly)
 
         monkeypatch.setattr(workers, "look", noted)
-        monkeypatch.setattr(pipeline, "HELD", held)
+        monkeypatch.setattr(preparing, "HELD", held)
         early = run()
         assert len(asked) == len(set(asked)) > 1
         assert {shown.frame for shown in early.evidence} <= set(asked)

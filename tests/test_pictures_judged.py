@@ -88,6 +88,18 @@ def test_hiding_scales_with_the_picture() -> None:
     assert (hidden[:, :90] == noise[:, :90]).all()
 
 
+def test_what_lies_within_coarser_blocks_is_hidden_by_them() -> None:
+    """A person in a larger box of one is not drawn again; in a vehicle, whose blocks are finer, it is."""
+    noise = np.random.default_rng(4).integers(0, 255, (480, 640, 3)).astype(np.uint8)
+    large, small = ("person", 0.9, (100.0, 50.0, 300.0, 400.0)), ("person", 0.9, (150.0, 100.0, 250.0, 300.0))
+    car = ("vehicle", 0.9, (50.0, 40.0, 350.0, 420.0))
+    assert (redact.hide(noise, rows(small, large, large)) == redact.hide(noise, rows(large))).all()
+    assert len(redact.regions(rows(small, large, car), (640, 480))) == 2
+    assert len(redact.regions(rows(small, car), (640, 480))) == 2
+    far = ("vehicle", 0.9, (150.0, 100.0, 250.0, 200.0))
+    assert len(redact.regions(rows(far, small, large), (640, 480))) == 1
+
+
 def test_low_scores_below_the_hiding_threshold_stay() -> None:
     """A person at 0.01 is noise, one at 0.03 is hidden; a vehicle needs more."""
     found = rows(

@@ -183,13 +183,13 @@ def test_pixels_are_held_until_they_are_taken() -> None:
     """A held frame outlives those that come after it; of the held ones the oldest goes when there are too many."""
     kept = worker.Kept(1)
     pixels = np.zeros((60, 80, 3), np.uint8)
-    for number in range(HELD + 1):
+    for number in range(HELD + 2):
         assert kept.put(number, pixels, (80, 60))
         assert kept.hold(number)
     for number in range(100, 110):
         kept.put(number, pixels, (80, 60))
     assert kept.take(0) is None
-    assert all(kept.take(number) is pixels for number in range(1, HELD + 1))
+    assert all(kept.take(number) is pixels for number in range(1, HELD + 2))
     assert kept.take(1) is None
     assert not kept.hold(1)
     assert not kept.hold(None)

@@ -14,14 +14,15 @@ import numpy as np
 
 from vision.camera import Camera, assumed_camera, read_camera
 from vision.detecting.model import Model
-from vision.detecting.workers import HELD, Job, Seen, Workers
+from vision.detecting.workers import Job, Seen, Workers
 from vision.detections import Detections, FrameDetections
 from vision.errors import Fault, JiejingError, MediaError, TrackError
 from vision.locating.locate import locate
 from vision.patrol import frames
+from vision.patrol.early import Early
 from vision.patrol.frames import Frame
 from vision.patrol.pacing import Pacer
-from vision.patrol.views import Promising, promise
+from vision.patrol.views import promise
 from vision.patrol.way import Way, way_of
 from vision.pictures import redact
 from vision.pictures.draw import shown_wh
@@ -216,20 +217,8 @@ def watch(
             if progress:
                 progress(read, max(len(pictures), read))
 
-    promising: Promising[int] = Promising()
+    early = Early(workers, lambda number: _to_show(judged[number]))
     nothing = np.zeros(len(workers.model.classes))
-    held: list[int] = []
-
-    def show_early(at: int | None) -> None:
-        """Make a frame ready while its pixels are there. The first few wait: locating leaves a core to them."""
-        if at is None or judged[at].kept is None:
-            return
-        if len(held) < HELD:
-            held.append(at)
-            workers.look(replace(_to_show(judged[at]), hold=True), soon=True)
-        else:
-            judged[at] = replace(judged[at], ready=workers.look(_to_show(judged[at]), soon=True))
-
     first_looks = workers.look_at_all(usable(), lambda item: _first_look(item[0], item[2], workers.model))
     for (frame, time_s, number), answer in first_looks:
         if isinstance(answer, Fault):
@@ -238,13 +227,11 @@ def watch(
         kept = number if answer.kept else None
         judged.append(_Judged(replace(frame, pixels=None), time_s, answer.detections, answer.quality, kept))
         promised = promise(_for_locating(judged[-1], workers.model).detections) if answer.kept else nothing
-        show_early(promising.add(len(judged) - 1, promised))
-    show_early(promising.add(None, nothing))
-    for at in held:
-        judged[at] = replace(judged[at], ready=workers.look(_to_show(judged[at])))
+        early.add(len(judged) - 1, promised)
     if not judged:
         raise _nothing_judged(faults, route, span_s)
-
+    early.finish()
+    judged = [replace(one, ready=early.ready.get(number)) for number, one in enumerate(judged)]
     judged.sort(key=lambda one: (one.time_s, one.frame.name))
     seen = tuple(_for_locating(one, workers.model) for one in judged)
     return Watched(way, tuple(judged), seen, tuple(faults), assumed, read)
@@ -319,9 +306,12 @@ def _evidence(
         for evidence in sighting.evidence:
             wanted.setdefault(evidence.frame, []).append(evidence)
     by_name = {one.frame.name: one for one in judged if one.frame.name in wanted}
+    needed = {one.ready for one in by_name.values() if one.ready is not None}
+    workers.forget({one.ready for one in judged if one.ready is not None} - needed)
+    workers.hurry(needed)
 
     ready = ((one, one.ready.result()) for one in by_name.values() if one.ready is not None)
-    for one, answer in chain(ready, workers.look_at_all(_with_pixels(by_name), _to_show)):
+    for one, answer in chain(workers.look_at_all(_with_pixels(by_name), _to_show), ready):
         if isinstance(answer, Fault):
             faults.append(answer)
             continue

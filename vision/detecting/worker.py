@@ -15,6 +15,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import cv2
+
 from vision.detecting.detector import Detector
 from vision.detecting.model import Device
 from vision.detecting.workers import HELD, Job, Seen
@@ -31,7 +33,7 @@ class Kept:
     that are held for those that are shown later."""
 
     def __init__(self, threads: int) -> None:
-        self._most = 4 * threads
+        self._most, self._most_held = 4 * threads, HELD + threads
         self._pixels: dict[int, Rgb] = {}
         self._held: dict[int, Rgb] = {}
         self._lock = threading.Lock()
@@ -48,12 +50,13 @@ class Kept:
         return True
 
     def hold(self, number: int | None) -> bool:
-        """Forget this one only when `HELD` others are held; whether it was still there."""
+        """Forget this one only when `HELD` others are held, those aside that are just to be shown; whether it was
+        still there."""
         with self._lock:
             if number is None or (pixels := self._pixels.pop(number, None)) is None:
                 return False
             self._held[number] = pixels
-            if len(self._held) > HELD:
+            if len(self._held) > self._most_held:
                 del self._held[next(iter(self._held))]
         return True
 
@@ -147,6 +150,7 @@ def main(
 ) -> None:
     """Run as a process of its own; `descriptor` is the pipe's. Ends, come what may, when the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
+    cv2.setNumThreads(1)  # pictures are worked on side by side: threads within one would only wait for each other
     pipe = Connection(descriptor)
     try:
         try:

@@ -133,6 +133,7 @@ class Workers:
         self._lock = threading.RLock()
         self._numbers = itertools.count()
         self._waiting: deque[_Task] = deque()
+        self._idle: deque[_Task] = deque()
         self._sent: dict[int, _Task] = {}
         self._suspects: deque[_Task] = deque()
         self._process: subprocess.Popen[bytes] | None = None
@@ -183,9 +184,10 @@ class Workers:
         """A number that no other job has."""
         return next(self._numbers)
 
-    def look(self, job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
+    def look(self, job: Job, *, soon: bool = False, idly: bool = False) -> Future[Seen | Fault]:
         """Send one frame, `soon` before those that wait already; the future holds what it showed, or the fault, or
-        raises ModelError."""
+        raises ModelError. `idly`: only while nothing else is to do, and not on the last thread: its core is left to the
+        caller, who will `hurry` or `forget` it."""
         task = _Task(next(self._numbers), job)
         with self._lock:
             if self._closed:
@@ -194,9 +196,22 @@ class Workers:
             if soon:
                 self._waiting.appendleft(task)
             else:
-                self._waiting.append(task)
+                (self._idle if idly else self._waiting).append(task)
             self._send()
         return task.done
+
+    def hurry(self, futures: set[Future[Seen | Fault]]) -> None:
+        """What was to be done idly is wanted now."""
+        with self._lock:
+            self._waiting.extend(task for task in self._idle if task.done in futures)
+            self._idle = deque(task for task in self._idle if task.done not in futures)
+            self._send()
+
+    def forget(self, futures: set[Future[Seen | Fault]]) -> None:
+        """Nobody waits for these any more: what was not sent is dropped."""
+        with self._lock:
+            self._waiting = deque(task for task in self._waiting if task.done not in futures)
+            self._idle = deque(task for task in self._idle if task.done not in futures)
 
     def look_at_all(self, items: Iterable[Item], job_of: Callable[[Item], Job]) -> Iterator[tuple[Item, Seen | Fault]]:
         """Each item with its answer, in the order of the items.
@@ -214,12 +229,7 @@ class Workers:
                 ahead.extend((more, self.look(job_of(more))) for more in itertools.islice(source, 1))
                 yield item, answer
         finally:
-            self._forget({future for _, future in ahead})
-
-    def _forget(self, futures: set[Future[Seen | Fault]]) -> None:
-        """Nobody waits for these any more: what was not sent is dropped."""
-        with self._lock:
-            self._waiting = deque(task for task in self._waiting if task.done not in futures)
+            self.forget({future for _, future in ahead})
 
     def _spawn(self) -> None:
         ours, theirs = Pipe()
@@ -246,12 +256,16 @@ class Workers:
         self._process = self._pipe = None
 
     def _send(self) -> None:
-        """Keep the worker busy: suspects alone, else a few frames more than it has threads."""
+        """Keep the worker busy: suspects alone, else a few frames more than it has threads, else idle threads."""
         while not self._closed and self._pipe is not None:
             if self._suspects and not self._sent:
                 task = self._suspects.popleft()
-            elif not self._suspects and self._waiting and len(self._sent) < 2 * self.threads and not self._alone():
+            elif self._suspects or self._alone():
+                return
+            elif self._waiting and len(self._sent) < 2 * self.threads:
                 task = self._waiting.popleft()
+            elif self._idle and len(self._sent) < max(1, self.threads - 1):
+                task = self._idle.popleft()
             else:
                 return
             self._sent[task.number] = task
@@ -338,10 +352,11 @@ class Workers:
         self._send()
 
     def _fail_all(self, error: ModelError) -> None:
-        tasks = (*self._sent.values(), *self._suspects, *self._waiting)
+        tasks = (*self._sent.values(), *self._suspects, *self._waiting, *self._idle)
         self._sent.clear()
         self._suspects.clear()
         self._waiting.clear()
+        self._idle.clear()
         for task in tasks:
             if not task.done.done():
                 task.done.set_exception(error)

@@ -117,15 +117,15 @@ class Promising(Generic[Frame]):
         self._last: FloatArray = np.zeros(1)
         self._frame: Frame | None = None
 
-    def add(self, frame: Frame | None, promised: FloatArray) -> Frame | None:
+    def add(self, frame: Frame | None, promised: FloatArray) -> tuple[Frame, float] | None:
         """Take the next frame with its `promise` (None and zeros after the last); the one before it if it will be
-        wanted."""
+        wanted, and how much it shows that this one does not."""
         much, last = float(promised.sum()), float(self._last.sum())
         lost = float(np.maximum(self._last - promised, 0.0).sum())
         is_peak = last >= _PEAK and self._before < last >= much
-        wanted = self._frame if is_peak or (lost >= _LOST and lost >= _LOST_SHARE * last) else None
+        wanted, before = is_peak or (lost >= _LOST and lost >= _LOST_SHARE * last), self._frame
         self._before, self._last, self._frame = last, promised, frame
-        return wanted
+        return (before, lost) if wanted and before is not None else None
 
 
 def choose_evidence(things: Sequence[Sequence[View]]) -> list[tuple[EvidenceBox, ...]]:

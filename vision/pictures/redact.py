@@ -51,7 +51,8 @@ def regions(private: Detections, size_wh: tuple[int, int]) -> npt.NDArray[np.int
     """Where to hide, in the order to do it: (n, 5) of left, top, right, bottom in whole pixels of a copy of `size_wh`,
     and the side of a block in pixels.
 
-    Vehicles come first, so that a person in front of one ends up in the coarser blocks of a person.
+    Vehicles come first, so that a person in front of one ends up in the coarser blocks of a person. What lies within
+    another one of blocks as large is left out: two looks see most people twice.
     """
     scaled = boxes.scale(private.boxes_xyxy, private.size_wh, size_wh)
     sides = scaled[:, 2:] - scaled[:, :2]
@@ -61,7 +62,16 @@ def regions(private: Detections, size_wh: tuple[int, int]) -> npt.NDArray[np.int
     cells = np.where(is_person, _CELLS_PERSON, _CELLS_VEHICLE)
     block = np.maximum(4, np.round(sides[:, 1] / cells))
     found = np.column_stack([np.floor(grown[:, :2]), np.ceil(grown[:, 2:]), block]).astype(np.int64)
-    return found[np.argsort(is_person, kind="stable")]
+    return _outer(found[np.argsort(is_person, kind="stable")])
+
+
+def _outer(found: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Those of the regions (n, 5) that do not lie within another one of blocks as large; of equal ones the last."""
+    low, high = found[:, :2], found[:, 2:4]
+    within = (low[:, None] >= low).all(axis=2) & (high[:, None] <= high).all(axis=2)
+    within &= found[:, None, 4] <= found[:, 4]
+    later = np.triu(np.ones(within.shape, dtype=bool), 1)
+    return found[~(within & (later | ~within.T)).any(axis=1)]
 
 
 def hide(pixels: Rgb, private: Detections, *, in_place: bool = False) -> Rgb:
