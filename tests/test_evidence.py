@@ -32,10 +32,10 @@ def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pyte
         asked: list[str] = []
         look = workers.look
 
-        def noted(job: Job, *, soon: bool = False, idly: bool = False) -> Future[Seen | Fault]:
+        def noted(job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
             if job.hide is not None and not job.hold:
                 asked.append(Path(job.name).name)
-            return look(job, soon=soon, idly=idly)
+            return look(job, soon=soon)
 
         monkeypatch.setattr(workers, "look", noted)
         monkeypatch.setattr(preparing, "HELD", held)

@@ -103,25 +103,31 @@ class Camera:
         What lies behind a pinhole's picture plane comes out as a far-away pixel on the right side of the picture, so
         that clipping at the picture's edge gives what the picture shows.
         """
-        optical = np.asarray(points_m, float) @ self.optical_to_vehicle
+        points = np.asarray(points_m, float)
+        return self.pixels_of((points.reshape(-1, 3) @ self.optical_to_vehicle).reshape(points.shape))
+
+    def pixels_of(self, optical: FloatArray) -> FloatArray:
+        """`project` of points (..., 3) right, down and into the picture."""
         plane = self._fish(optical) if self.model == "fisheye" else self._distort(optical)
         return np.asarray(plane * self.focal_xy + self.centre_xy)
 
-    def gradient(self, points_m: npt.ArrayLike) -> FloatArray:
-        """How pixels move with points: (..., 2, 3) pixels per metre for points (..., 3) in vehicle axes."""
-        points = np.asarray(points_m, float)
+    def gradient(self, points_m: FloatArray, coordinate: npt.NDArray[np.int64]) -> FloatArray:
+        """How a coordinate of the pixel, x (0) or y (1), of points (n, m, 3) in vehicle axes moves with them: (n, m, 3)
+        pixels per metre. `coordinate` (m,): which."""
+        points, every = points_m, np.arange(len(coordinate))
         if self.model == "pinhole" and not any(self.distortion):
-            optical = points @ self.optical_to_vehicle
-            near = 1 / np.maximum(optical[..., 2:], _NEAR)
-            plane = optical[..., :2] * near
-            right_down, into = self.optical_to_vehicle[:, :2].T, self.optical_to_vehicle[:, 2]
+            optical = (points.reshape(-1, 3) @ self.optical_to_vehicle).reshape(points.shape)
+            near = 1 / np.maximum(optical[..., 2], _NEAR)
+            plane = optical[:, every, coordinate] * near
+            right_down, into = self.optical_to_vehicle.T[coordinate], self.optical_to_vehicle[:, 2]
             # (right − x · into) · focal / depth, and the same downwards.
-            return np.asarray((right_down - plane[..., None] * into) * (near * np.array(self.focal_xy))[..., None])
+            scale = near * np.array(self.focal_xy)[coordinate]
+            return np.asarray((right_down - plane[..., None] * into) * scale[..., None])
         step = 1e-4 * np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-3)
         columns = [
             (self.project(points + step * axis) - self.project(points - step * axis)) / (2 * step) for axis in np.eye(3)
         ]
-        return np.stack(columns, axis=-1)
+        return np.stack(columns, axis=-1)[:, every, coordinate]
 
     def depth(self, points_m: npt.ArrayLike) -> FloatArray:
         """Metres along the optical axis of points (..., 3) in vehicle axes seen from the lens."""

@@ -45,6 +45,8 @@ class CpuRuntime:
         self._model = model
         # One stream per calling thread: plain requests, never the asynchronous queue, which can hang.
         self._options: dict[str, Any] = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": cores}
+        # Threads that are tied to a core wait there for whoever else is at work on it, while another core is idle.
+        self._options["ENABLE_CPU_PINNING"] = False
         if exact:
             self._options["INFERENCE_PRECISION_HINT"] = "f32"
         self._core = ov.Core()

@@ -6,6 +6,7 @@ here, so that its end is not the end of a patrol or of a server.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -115,6 +116,7 @@ def serve(pipe: Connection, detector: Detector) -> None:
     jobs: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
     kept = Kept(detector.threads)
     sending = threading.Lock()
+    idling = threading.Semaphore(max(1, detector.threads - 1))
 
     def work() -> None:
         while True:
@@ -123,7 +125,8 @@ def serve(pipe: Connection, detector: Detector) -> None:
                 pipe.send((number, None))
             answer: Seen | Fault | ModelError
             try:
-                answer = look(job, detector, kept)
+                with idling if job.idly else contextlib.nullcontext():
+                    answer = look(job, detector, kept)
             except ModelError as error:
                 answer = error
             except BaseException:  # noqa: BLE001, a crash like any other: the watchdog replaces this process

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +51,8 @@ class Job:
     `judge`: a frame that is too dark or blurred becomes a fault instead of being searched; `hide`: what a first look
     saw, for a frame that is to be shown: it is looked at once more, and people and vehicles are hidden; `keep`: the
     number (`Workers.number`) under which the first look leaves the pixels for the second, if that comes soon; `hold`:
-    only leave them longer, until the frame is shown (the last `HELD` that were asked for).
+    only leave them longer, until the frame is shown (the last `HELD` that were asked for); `idly`: only while nothing
+    else waits, and with one thread less, whose core is left to the caller, who will `hurry` or `forget` it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Job:
     hide: Detections | None = None
     keep: int | None = None
     hold: bool = False
+    idly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +186,9 @@ class Workers:
         """A number that no other job has."""
         return next(self._numbers)
 
-    def look(self, job: Job, *, soon: bool = False, idly: bool = False) -> Future[Seen | Fault]:
+    def look(self, job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
         """Send one frame, `soon` before those that wait already; the future holds what it showed, or the fault, or
-        raises ModelError. `idly`: only while nothing else is to do, and not on the last thread: its core is left to the
-        caller, who will `hurry` or `forget` it."""
+        raises ModelError."""
         task = _Task(next(self._numbers), job)
         with self._lock:
             if self._closed:
@@ -196,15 +197,17 @@ class Workers:
             if soon:
                 self._waiting.appendleft(task)
             else:
-                (self._idle if idly else self._waiting).append(task)
+                (self._idle if job.idly else self._waiting).append(task)
             self._send()
         return task.done
 
     def hurry(self, futures: set[Future[Seen | Fault]]) -> None:
         """What was to be done idly is wanted now."""
         with self._lock:
-            self._waiting.extend(task for task in self._idle if task.done in futures)
-            self._idle = deque(task for task in self._idle if task.done not in futures)
+            for task in [task for task in self._idle if task.done in futures]:
+                self._idle.remove(task)
+                task.job = replace(task.job, idly=False)
+                self._waiting.append(task)
             self._send()
 
     def forget(self, futures: set[Future[Seen | Fault]]) -> None:
@@ -264,7 +267,7 @@ class Workers:
                 return
             elif self._waiting and len(self._sent) < 2 * self.threads:
                 task = self._waiting.popleft()
-            elif self._idle and len(self._sent) < max(1, self.threads - 1):
+            elif self._idle and len(self._sent) < self.threads:
                 task = self._idle.popleft()
             else:
                 return

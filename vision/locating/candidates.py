@@ -8,7 +8,7 @@ import numpy as np
 
 from vision.boxes import area
 from vision.camera import Camera
-from vision.geo import FloatArray
+from vision.geo import FloatArray, median
 from vision.locating.association import Spots
 from vision.locating.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows
 from vision.locating.observations import BoolArray, IntArray, Observations
@@ -120,24 +120,30 @@ def gather(seen: Observations, spots: Spots, label: IntArray, shake_px: float, c
 
 def _thinned(seen: Observations, spots: Spots, used: IntArray, thing: IntArray) -> tuple[IntArray, IntArray]:
     """The first and the last box of each aspect and few seconds; how many of each aspect are kept."""
-    aspect = np.stack(
-        [
-            thing,
-            np.floor(np.log(spots.range_m[used]) / ASPECT_RANGE).astype(np.int64),
-            np.floor(np.arctan2(spots.toward[used, 0], spots.toward[used, 1]) / ASPECT_BEARING).astype(np.int64),
-            np.floor((seen.time_s[seen.frame[used]] - seen.time_s[0]) / ASPECT_S).astype(np.int64),
-        ],
-        axis=1,
+    aspect = _numbered(
+        thing,
+        np.floor(np.log(spots.range_m[used]) / ASPECT_RANGE),
+        np.floor(np.arctan2(spots.toward[used, 0], spots.toward[used, 1]) / ASPECT_BEARING),
     )
-    _, group, size = np.unique(aspect, axis=0, return_inverse=True, return_counts=True)
-    group = group.ravel()
+    spell = _numbered(aspect, np.floor((seen.time_s[seen.frame[used]] - seen.time_s[0]) / ASPECT_S))
+    _, group, size = np.unique(spell, return_inverse=True, return_counts=True)
     order = np.argsort(group, kind="stable")
     rank = np.empty(len(used), dtype=np.int64)
     rank[order] = np.arange(len(used)) - np.repeat(np.cumsum(size) - size, size)
     of = size[group]
     kept = (rank == 0) | (rank == of - 1)
-    _, same, together = np.unique(aspect[kept, :3], axis=0, return_inverse=True, return_counts=True)
-    return used[kept], together[same.ravel()]
+    _, same, together = np.unique(aspect[kept], return_inverse=True, return_counts=True)
+    return used[kept], together[same]
+
+
+def _numbered(*columns: IntArray | FloatArray) -> IntArray:
+    """One number (n,) for what columns (n,) of whole numbers say together, in the order of the first column, then the
+    second, …"""
+    number = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        low = int(column.min(initial=0))
+        number = number * (int(column.max(initial=0)) - low + 1) + column.astype(np.int64) - low
+    return number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,4 +283,4 @@ def side_by_side(seen: Observations, a: dict[int, int], b: dict[int, int]) -> bo
     low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
     shared = np.maximum(high - low, 0.0).prod(axis=1)
     smaller = np.minimum(area(first), area(second))
-    return bool(np.median(shared / np.maximum(smaller, 1.0)) < WITHIN)
+    return median(shared / np.maximum(smaller, 1.0)) < WITHIN

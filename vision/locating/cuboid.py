@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from vision.camera import Camera
-from vision.geo import FloatArray, rotation
+from vision.geo import FloatArray, tilted
 from vision.locating.observations import BOTTOM, LEFT, RIGHT, TOP, BoolArray, IntArray, Observations
 
 EAST, NORTH, YAW, LENGTH, WIDTH, HEIGHT, BASE, V_EAST, V_NORTH = range(9)
@@ -26,7 +26,7 @@ EDGE_PX, SHAPE_SHARE = 1.6, 0.05
 HIDDEN_FACTOR = 4.0
 ROBUST = 3.0
 _NEAREST_M = 0.3
-_COORDINATE = np.array([0, 1, 0, 1])  # of a pixel, that makes each edge
+_EDGES, _COORDINATE = np.arange(4), np.array([0, 1, 0, 1])  # of a pixel, that makes each edge
 _SIGNS = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]], float) / 2
 
 
@@ -109,14 +109,13 @@ def linearise(
     """`misfits`, and their derivatives by the thing (n, 4, 9) and by the frame (n, 4, 7)."""
     seen = _predicted(rows, things, frames, camera)
     tall, lens_height = np.exp(things[rows.thing, HEIGHT]), camera.height_m * np.exp(frames.log_lens_height)
-    edges = np.arange(4)
-    gradient = camera.gradient(seen.points)[:, edges, _COORDINATE] * np.exp(frames.log_focal)  # (n, 4, 3)
-    gradient = np.where(seen.silent[..., None], 0.0, gradient / rows.sigma[..., None])
+    telling = np.where(seen.silent, 0.0, 1 / rows.sigma)
+    gradient = camera.gradient(seen.points, _COORDINATE) * (telling * np.exp(frames.log_focal))[..., None]  # (n, 4, 3)
     on_road = gradient @ seen.to_vehicle  # by the corner's forward, left, up on the road
     flat, up = on_road[..., :2], on_road[..., 2]
     by_place = flat @ seen.to_road  # (n, 4, 2) by east, north
-    pick, corner = np.arange(len(up))[:, None], seen.chosen % 4
-    arm_long, arm_wide = seen.along[pick, corner], seen.across[pick, corner]
+    corner = seen.chosen % 4
+    arm_long, arm_wide = _picked(seen.along, corner), _picked(seen.across, corner)
     arm = arm_long + arm_wide
     by_thing = np.empty((len(up), 4, THING))
     by_thing[..., EAST : NORTH + 1] = by_place
@@ -126,14 +125,14 @@ def linearise(
     by_thing[..., HEIGHT] = up * (seen.chosen >= 4) * tall[:, None]
     by_thing[..., BASE] = up
     by_thing[..., V_EAST : V_NORTH + 1] = by_place * rows.elapsed_s[:, None, None]
-    spot = seen.level[pick, corner] + np.array(frames.lever_m)  # seen from the point that the heading turns about
+    spot = _picked(seen.level, corner) + np.array(frames.lever_m)  # seen from the point that the heading turns about
     by_frame = np.empty((len(up), 4, FRAME))
     by_frame[..., PLACE_EAST : PLACE_NORTH + 1] = -by_place
     by_frame[..., HEADING] = flat[..., 1] * spot[..., 0] - flat[..., 0] * spot[..., 1]
     by_frame[..., PITCH] = gradient[..., 0] * seen.points[..., 2] - gradient[..., 2] * seen.points[..., 0]
     by_frame[..., ROLL] = gradient[..., 1] * seen.points[..., 2] - gradient[..., 2] * seen.points[..., 1]
     by_frame[..., LOG_LENS_HEIGHT] = -up * lens_height
-    by_frame[..., LOG_FOCAL] = np.where(seen.silent, 0.0, seen.from_middle / rows.sigma)
+    by_frame[..., LOG_FOCAL] = seen.from_middle * telling
     return seen.off, by_thing, by_frame
 
 
@@ -162,20 +161,25 @@ def _predicted(rows: BoxRows, things: FloatArray, frames: FrameStates, camera: C
     sin, cos = np.sin(heading), np.cos(heading)
     to_road = np.stack([sin, cos, -cos, sin], axis=1).reshape(-1, 2, 2)
     lens = frames.place_m[rows.frame] + np.array(frames.lever_m) @ to_road
-    long, wide, tall = np.exp(x[:, LENGTH]), np.exp(x[:, WIDTH]), np.exp(x[:, HEIGHT])
+    long, wide, tall = np.exp(x[:, LENGTH : HEIGHT + 1].T)
     axis = np.stack([np.cos(x[:, YAW]), np.sin(x[:, YAW])], axis=1)
     side = np.stack([-axis[:, 1], axis[:, 0]], axis=1)
     along = _SIGNS[None, :, :1] * (long[:, None] * axis)[:, None]  # (n, 4 corners, 2)
     across = _SIGNS[None, :, 1:] * (wide[:, None] * side)[:, None]
     centre = x[:, :2] + x[:, V_EAST : V_NORTH + 1] * rows.elapsed_s[:, None]
-    level = (along + across + (centre - lens)[:, None]) @ to_road.swapaxes(1, 2)
-    foot = (x[:, BASE] - camera.height_m * np.exp(frames.log_lens_height))[:, None]
+    east, north = np.moveaxis(along + across + (centre - lens)[:, None], 2, 0)
+    level = np.empty((len(x), 4, 2))
+    level[..., 0] = east * sin[:, None] + north * cos[:, None]
+    level[..., 1] = north * sin[:, None] - east * cos[:, None]
+    foot = x[:, BASE] - camera.height_m * np.exp(frames.log_lens_height)
+    from_vehicle = tilted(tilt[:, 0], tilt[:, 1])
+    # The corners in the camera's own axes: those on the road, and what raises them to the foot and to the top.
+    to_optical = (from_vehicle.reshape(-1, 3) @ camera.optical_to_vehicle).reshape(-1, 3, 3)
+    upward = to_optical[:, None, 2]
     corners = np.empty((len(x), 8, 3))
-    corners[:, :4, :2] = corners[:, 4:, :2] = level
-    corners[:, :4, 2], corners[:, 4:, 2] = foot, foot + tall[:, None]
-    to_vehicle = rotation(0.0, np.degrees(tilt[:, 0]), np.degrees(tilt[:, 1])).swapaxes(1, 2)
-    in_vehicle = corners @ to_vehicle.swapaxes(1, 2)
-    pixels = camera.project(in_vehicle)
+    corners[:, :4] = level @ to_optical[:, :2] + foot[:, None, None] * upward
+    corners[:, 4:] = corners[:, :4] + tall[:, None, None] * upward
+    pixels = camera.pixels_of(corners)
     chosen = np.stack(
         [
             pixels[:, :, 0].argmin(axis=1),
@@ -185,15 +189,24 @@ def _predicted(rows: BoxRows, things: FloatArray, frames: FrameStates, camera: C
         ],
         axis=1,
     )
-    pick = np.arange(len(x))[:, None]
-    points = in_vehicle[pick, chosen]
+    optical = _picked(corners, chosen)
+    points = (optical.reshape(-1, 3) @ camera.optical_to_vehicle.T).reshape(optical.shape)
     middle = np.array(camera.centre_xy)[_COORDINATE]
-    from_middle = (pixels[pick, chosen, _COORDINATE] - middle) * np.exp(frames.log_focal)
+    from_middle = (_picked(pixels, chosen)[:, _EDGES, _COORDINATE] - middle) * np.exp(frames.log_focal)
     off = (middle + from_middle - rows.box) / rows.sigma
     silent = (rows.bound > 0) & (off < 0) | (rows.bound < 0) & (off > 0)
-    silent |= (camera.depth(points) < _NEAREST_M) & (camera.model == "pinhole")
+    if camera.model == "pinhole":
+        silent |= optical[..., 2] < _NEAREST_M
     off = np.where(silent, 0.0, off)
+    to_vehicle = from_vehicle.swapaxes(1, 2)
     return _Predicted(off, silent, from_middle, chosen, points, level, along, across, to_road, to_vehicle)
+
+
+def _picked(values: FloatArray, which: IntArray) -> FloatArray:
+    """Of values (n, m, d) those that are chosen (n, e) in each row: (n, e, d)."""
+    rows, choices, width = values.shape
+    first = np.arange(0, rows * choices, choices)[:, None]
+    return np.asarray(values.reshape(-1, width).take(which + first, axis=0))
 
 
 def robust(off: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
 from vision.camera import Camera
 from vision.detections import Detections
 from vision.geo import FloatArray, LocalFrame, rotation, wrap_deg
+from vision.locating.observations import BoolArray
 from vision.sightings import Look
 from vision.tracks.track import Poses
 
@@ -33,13 +35,14 @@ def looks_of(
     All arguments per frame, in order of time; frames without a pose must be left out.
     """
     looks = []
+    below, bearings = _nearest(camera), _bearings(camera)
     for stretch in _stretches(times_s, poses):
         best = stretch[int(np.argmax(quality[stretch]))]
-        near, far = _reach(detections[best], camera)
+        near, far = below, _farthest(detections[best], camera)
         seen = far > near + _SHORTEST_M
         if seen.sum() < 3:
             continue
-        ring = _ring(near[seen], far[seen], _bearings(camera)[seen])
+        ring = _ring(near[seen], far[seen], bearings[seen])
         turn = rotation(90.0 - poses.heading_deg[best], 0.0, 0.0)[:2, :2]
         mount = np.array([camera.mount.forward_m, camera.mount.left_m])
         lon, lat = frame.to_lonlat((ring + mount) @ turn.T + poses.enu_m[best, :2])
@@ -79,19 +82,29 @@ def _bearings(camera: Camera) -> FloatArray:
     return np.asarray(rays / np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9))
 
 
-def _reach(found: Detections, camera: Camera) -> tuple[FloatArray, FloatArray]:
-    """Nearest and farthest ground seen in each column of the picture, metres; vehicles cut it short."""
+def _nearest(camera: Camera) -> FloatArray:
+    """Nearest ground seen in each column of the picture, metres."""
+    lowest = np.column_stack([_columns(camera), np.full(_COLUMNS, camera.size_wh[1] - 1)])
+    return np.minimum(_ground_range(lowest, camera), RANGE_M)
+
+
+def _farthest(found: Detections, camera: Camera) -> FloatArray:
+    """Farthest ground seen in each column of the picture, metres; vehicles cut it short."""
     scale = np.array(camera.size_wh) / np.array(found.size_wh)
     columns = _columns(camera)
-    near = _ground_range(np.column_stack([columns, np.full(_COLUMNS, camera.size_wh[1] - 1)]), camera)
     far = np.full(_COLUMNS, RANGE_M)
-    for box in found.of_classes(OCCLUDERS).boxes_xyxy:
-        x_min, _, x_max, y_max = box * np.tile(scale, 2)
+    box = found.boxes_xyxy[_occludes(found.class_names)[found.class_ids]] * np.tile(scale, 2)
+    feet = _ground_range(np.column_stack([(box[:, 0] + box[:, 2]) / 2, box[:, 3]]), camera)
+    for (x_min, _, x_max, _), foot in zip(box, feet, strict=True):
         behind = (columns >= x_min) & (columns <= x_max)
-        if behind.any():
-            foot = _ground_range(np.array([[(x_min + x_max) / 2, y_max]]), camera)[0]
-            far[behind] = np.minimum(far[behind], foot)
-    return np.minimum(near, RANGE_M), far
+        far[behind] = np.minimum(far[behind], foot)
+    return far
+
+
+@cache
+def _occludes(class_names: tuple[str, ...]) -> BoolArray:
+    """Which classes (classes,) hide the ground behind them."""
+    return np.array([name in OCCLUDERS for name in class_names], dtype=np.bool_)
 
 
 def _ground_range(pixels: FloatArray, camera: Camera) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vision.camera import Camera
-from vision.geo import FloatArray
+from vision.geo import FloatArray, median
 from vision.locating.association import Spots
 from vision.locating.candidates import SPLINTER, Candidates
 from vision.locating.cuboid import ROBUST, V_EAST, FrameStates, box_rows, misfits, robust
@@ -138,5 +138,5 @@ def _medians(values: FloatArray, frame: IntArray, count: int) -> FloatArray:
     for k in np.flatnonzero(np.diff(bounds) >= SHAKEN_TOGETHER):
         told = values[order[bounds[k] : bounds[k + 1]]]
         told = told[np.isfinite(told)]
-        medians[k] = np.median(told) if len(told) >= SHAKEN_TOGETHER else 0.0
+        medians[k] = median(told) if len(told) >= SHAKEN_TOGETHER else 0.0
     return medians

@@ -346,9 +346,9 @@ class _Layout:
     def path_factors(self, state: FloatArray, smooth: SmoothPath) -> tuple[float, FloatArray, FloatArray]:
         """Cost, information (as `_block_places` has its entries) and gradient (over the path's) of the path itself."""
         now = smooth.states + state[self.path : self.shared].reshape(smooth.states.shape)
-        diagonal, coupling, gradient = smooth.problem.normal(now)
+        cost, diagonal, coupling, gradient = smooth.problem.normal(now)
         values = np.concatenate([diagonal.ravel(), coupling.ravel(), coupling.ravel()])
-        return smooth.problem.cost(now), values, gradient.ravel()
+        return cost, values, gradient.ravel()
 
     def things(self, state: FloatArray) -> FloatArray:
         """Cuboids (t, 9)."""

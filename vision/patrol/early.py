@@ -16,8 +16,8 @@ from vision.patrol.views import Promising
 
 
 class Early:
-    """Has frames made ready that promise much. The `HELD` least sure of them wait until all have been looked at: finding
-    places leaves a core to them then, and by its end those that are not wanted need not be made any more.
+    """Has frames made ready that promise much. The `HELD` least sure of them wait until all have been looked at: then
+    locating leaves a core to them, and those that are not wanted by its end need not be made any more.
 
     `to_show`: how the frame of a number is shown; without `Job.keep` it is not made ready early.
     """
@@ -36,7 +36,7 @@ class Early:
         """All frames have been looked at."""
         self._wanted(self._promising.add(None, np.zeros(1)))
         for _, number in sorted(self._held):
-            self.ready[number] = self._workers.look(self._to_show(number), idly=True)
+            self.ready[number] = self._workers.look(replace(self._to_show(number), idly=True))
 
     def _wanted(self, told: tuple[int, float] | None) -> None:
         if told is None or (job := self._to_show(told[0])).keep is None:

@@ -78,10 +78,12 @@ def _covered(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetectio
     shares = np.zeros(len(rows))
     for i, row in enumerate(rows):
         found = ordered[seen.frame[row]].detections
-        own = found.boxes_xyxy[[seen.detection[row]]]
         others = found.boxes_xyxy[_is_private(found.class_names)[found.class_ids]]
         if len(others):
-            shares[i] = (boxes.intersection(own, others) / np.maximum(boxes.area(own), 1e-9)).max()
+            own = found.boxes_xyxy[seen.detection[row]]
+            sides = np.minimum(own[2:], others[:, 2:]) - np.maximum(own[:2], others[:, :2])
+            shared = np.maximum(sides, 0.0).prod(axis=1).max()
+            shares[i] = shared / max(float((own[2:] - own[:2]).prod()), 1e-9)
     return np.minimum(shares, 1.0)
 
 

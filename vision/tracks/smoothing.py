@@ -68,12 +68,12 @@ def smooth_fixes(
     if speed_mps is None:
         speed_mps = np.where(_standing(time_s, east_north_m), 0.0, np.nan)
     problem = PathProblem(knots, at, east_north_m, accuracy_m, heading, speed_mps, np.abs(states[:, 3]))
-    cost, damping = problem.cost(states), 1e-3
-    diagonal, coupling, gradient = problem.normal(states)
+    damping = 1e-3
+    cost, diagonal, coupling, gradient = problem.normal(states)
     for _ in range(_ROUNDS):
         step = _solve(diagonal, coupling, -gradient, damping)
         trial = states + step
-        trial_cost = problem.cost(trial)
+        trial_cost, *there = problem.normal(trial)
         if trial_cost > cost:
             damping *= 10
             if damping > 1e6:
@@ -81,7 +81,7 @@ def smooth_fixes(
             continue
         settled = cost - trial_cost < 1e-4 * max(cost, 1.0)
         states, cost, damping = trial, trial_cost, damping / 10
-        diagonal, coupling, gradient = problem.normal(states)
+        diagonal, coupling, gradient = there
         if settled:
             break
     return SmoothPath(knots, states, diagonal, coupling, marginals(diagonal, coupling), problem)
@@ -256,17 +256,9 @@ class PathProblem:
         j[:, :2] *= weight[:, None, None]
         return r, j
 
-    def cost(self, s: FloatArray) -> float:
-        """Half the sum of squares, with the robust loss on fixes."""
-        alone, _ = self._alone(s)
-        between, _, _ = self._between(s)
-        # r² w² = x² / (1 + x²/9); undo to x², then the Cauchy loss.
-        w2 = (alone[:, :2] ** 2).sum(axis=1)
-        x2 = w2 / np.maximum(1 - w2 / 9.0, 1e-9)
-        return float((9.0 * np.log1p(x2 / 9.0)).sum() + (alone[:, 2:] ** 2).sum() + (between**2).sum()) / 2
-
-    def normal(self, s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Blocks of JᵀJ, diagonal (k, 7, 7) and coupling (k − 1, 7, 7), and the gradient (k, 7)."""
+    def normal(self, s: FloatArray) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """The cost (half the sum of squares, with the robust loss on fixes), blocks of JᵀJ, diagonal (k, 7, 7) and
+        coupling (k − 1, 7, 7), and the gradient (k, 7)."""
         r, j = self._alone(s)
         diagonal = np.swapaxes(j, 1, 2) @ j
         gradient = np.einsum("kri,kr->ki", j, r)
@@ -276,7 +268,15 @@ class PathProblem:
         gradient[:-1] += np.einsum("kri,kr->ki", a, between)
         gradient[1:] += np.einsum("kri,kr->ki", b, between)
         diagonal += np.eye(STATES) * 1e-9
-        return diagonal, np.swapaxes(a, 1, 2) @ b, gradient
+        return _cost(r, between), diagonal, np.swapaxes(a, 1, 2) @ b, gradient
+
+
+def _cost(alone: FloatArray, between: FloatArray) -> float:
+    """Half the sum of whitened residuals (k, 7) and (k − 1, 7), with the robust loss on fixes."""
+    # r² w² = x² / (1 + x²/9); undo to x², then the Cauchy loss.
+    w2 = (alone[:, :2] ** 2).sum(axis=1)
+    x2 = w2 / np.maximum(1 - w2 / 9.0, 1e-9)
+    return float((9.0 * np.log1p(x2 / 9.0)).sum() + (alone[:, 2:] ** 2).sum() + (between**2).sum()) / 2
 
 
 def _solve(diagonal: FloatArray, coupling: FloatArray, right: FloatArray, damping: float) -> FloatArray:
