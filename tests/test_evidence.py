@@ -18,7 +18,7 @@ from vision.shipped import dataset_folder
 SAMPLE = dataset_folder("sample-patrol")
 
 
-@pytest.mark.parametrize("held", [0, 2, 12])
+@pytest.mark.parametrize("held", [0, 2, 16])
 def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
     """Frames that promise much are made ready while the patrol is looked at, some when it has been: they are the
     same pictures, each once."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vision.camera import Camera, Mount, assumed_camera, camera_json, camera_of, read_camera
 from vision.errors import CameraError
-from vision.geo import LocalFrame, heading_deg, rotation, tilted, unwrap_deg, wrap_deg
+from vision.geo import LocalFrame, heading_deg, median, rotation, tilted, unwrap_deg, wrap_deg
 
 GOOD = {"width": 1200, "height": 800, "fx": 900, "fy": 900, "cx": 599.5, "cy": 399.5, "height_above_ground_m": 1.6}
 
@@ -81,6 +81,11 @@ def test_ground_to_pixel_to_ground(name: str, forward: float, left: float) -> No
     if camera.sees(spot):
         ray = camera.rays(camera.project(spot))
         assert np.allclose(ray * (camera.height_m / -ray[2]), spot, rtol=1e-4, atol=1e-3)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9))
+def test_median_is_the_library_s(values: list[float]) -> None:
+    assert median(np.array(values)) == np.median(values)
 
 
 def test_tilting_is_rotation_without_yaw() -> None:

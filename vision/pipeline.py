@@ -37,6 +37,7 @@ VIDEO_EVERY_S = 0.5
 CLOCK_DOUBT_S = 0.5
 REPORTED = frozenset(CLASSES) - PRIVATE
 Progress = Callable[[int, int], None]
+_Ready = Future[Seen | Fault]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class _Judged:
     seen: Detections
     quality: float
     kept: int | None = None
-    ready: Future[Seen | Fault] | None = None
+    ready: _Ready | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +145,22 @@ def run_patrol(
     route, judged, faults = drive.way.track, drive.judged, list(drive.faults)
     lens, camera_notes = _lens(camera, judged)
     clock = _clock_error(drive, lens, clock_offset_s)
-    located = locate(drive.seen, route, lens, classes=REPORTED, clock=clock)
+    ready = {one.frame.name: one.ready for one in judged if one.ready is not None}
+    located = locate(
+        drive.seen,
+        route,
+        lens,
+        classes=REPORTED,
+        clock=clock,
+        foresee=lambda names: _make_ready(names, judged, ready, workers),
+    )
     notes = (*drive.assumptions, *camera_notes, *route.notes, *located.notes)
     return PatrolResult(
         model=workers.model.id,
         started_at=route.start or _first_moment(judged),
         sightings=located.sightings,
         looks=located.looks,
-        evidence=tuple(_evidence(located.sightings, judged, workers, faults)),
+        evidence=tuple(_evidence(located.sightings, judged, ready, workers, faults)),
         faults=tuple(faults),
         assumptions=tuple(dict.fromkeys(notes)),
         frames_read=drive.read,
@@ -297,8 +306,21 @@ def _first_moment(judged: Sequence[_Judged]) -> datetime | None:
     return taken - timedelta(seconds=judged[0].time_s) if taken is not None and taken.tzinfo else None
 
 
+def _make_ready(names: frozenset[str], judged: Sequence[_Judged], ready: dict[str, _Ready], workers: Workers) -> None:
+    """Frames that will most likely be evidence come first on the core that locating leaves idle, from their files where
+    their pixels are gone."""
+    for one in judged:
+        if one.frame.name in names and one.frame.name not in ready and one.frame.picture is not None:
+            ready[one.frame.name] = workers.look(replace(_to_show(one), idly=True))
+    workers.prefer({ready[name] for name in names & ready.keys()})
+
+
 def _evidence(
-    sightings: Sequence[Sighting], judged: Sequence[_Judged], workers: Workers, faults: list[Fault]
+    sightings: Sequence[Sighting],
+    judged: Sequence[_Judged],
+    ready: dict[str, _Ready],
+    workers: Workers,
+    faults: list[Fault],
 ) -> Iterator[EvidenceFrame]:
     """The chosen frames once more, at showing size, with people and vehicles hidden."""
     wanted: dict[str, list[EvidenceBox]] = {}
@@ -306,12 +328,13 @@ def _evidence(
         for evidence in sighting.evidence:
             wanted.setdefault(evidence.frame, []).append(evidence)
     by_name = {one.frame.name: one for one in judged if one.frame.name in wanted}
-    needed = {one.ready for one in by_name.values() if one.ready is not None}
-    workers.forget({one.ready for one in judged if one.ready is not None} - needed)
+    needed = {ready[name] for name in by_name.keys() & ready.keys()}
+    workers.forget(set(ready.values()) - needed)
     workers.hurry(needed)
 
-    ready = ((one, one.ready.result()) for one in by_name.values() if one.ready is not None)
-    for one, answer in chain(workers.look_at_all(_with_pixels(by_name), _to_show), ready):
+    missing = {name: one for name, one in by_name.items() if name not in ready}
+    begun = ((one, ready[name].result()) for name, one in by_name.items() if name in ready)
+    for one, answer in chain(workers.look_at_all(_with_pixels(missing), _to_show), begun):
         if isinstance(answer, Fault):
             faults.append(answer)
             continue
@@ -332,12 +355,11 @@ def _to_show(one: _Judged) -> Job:
     return replace(_job_of(one.frame), hide=one.seen, keep=one.kept)
 
 
-def _with_pixels(by_name: dict[str, _Judged]) -> Iterator[_Judged]:
+def _with_pixels(missing: dict[str, _Judged]) -> Iterator[_Judged]:
     """Pictures as they are; frames of a video found again by running through it once more."""
-    missing = [one for one in by_name.values() if one.ready is None]
-    videos = {one.frame.path for one in missing if one.frame.video_time_s is not None}
-    yield from (one for one in missing if one.frame.video_time_s is None)
+    videos = {one.frame.path for one in missing.values() if one.frame.video_time_s is not None}
+    yield from (one for one in missing.values() if one.frame.video_time_s is None)
     for path in sorted(videos):
         for frame in frames.of_video(read_video(path), VIDEO_EVERY_S, shown_wh):
-            if frame.name in by_name:
-                yield replace(by_name[frame.name], frame=frame)
+            if frame.name in missing:
+                yield replace(missing[frame.name], frame=frame)

@@ -36,8 +36,8 @@ _TRIES = 2
 _TICK_S, PATIENCE_S, START_S = 0.5, 60.0, 180.0
 # A worker that dies before its first answer has no frame to blame.
 _STILLBORN = 3
-# Frames whose pixels a worker holds until they are shown: 60 MB of pictures of 12 megapixels.
-HELD = 12
+# Frames whose pixels a worker holds until they are shown: 80 MB of pictures of 12 megapixels.
+HELD = 16
 Item = TypeVar("Item")
 
 
@@ -200,6 +200,11 @@ class Workers:
                 (self._idle if job.idly else self._waiting).append(task)
             self._send()
         return task.done
+
+    def prefer(self, futures: set[Future[Seen | Fault]]) -> None:
+        """Of what is done idly these come first."""
+        with self._lock:
+            self._idle = deque(sorted(self._idle, key=lambda task: task.done not in futures))
 
     def hurry(self, futures: set[Future[Seen | Fault]]) -> None:
         """What was to be done idly is wanted now."""

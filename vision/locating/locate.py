@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from vision.detections import FrameDetections
 from vision.locating.calibrate import mount_doubts
 from vision.locating.cuboid import HEIGHT, LENGTH, WIDTH
 from vision.locating.looks import looks_of
-from vision.locating.observations import Observations, observe
+from vision.locating.observations import IntArray, Observations, observe
 from vision.locating.radius import error_radii
 from vision.locating.standing_things import StandingThings, standing_things
 from vision.patrol.views import MOST_EVIDENCE, choose_evidence, views_of
@@ -46,12 +46,13 @@ def locate(
     *,
     classes: frozenset[str] | None = None,
     clock: ClockOffset = ONE_CLOCK,
+    foresee: Callable[[frozenset[str]], None] | None = None,
 ) -> Located:
     """Join the detections of all frames, drop what moves, and say where each standing thing stands.
 
     `classes`: only these are reported (all of them without it); the others still help to find tilt and path, and hide
-    the ground behind them; `clock`: how far the camera's clock is off the track's. The order of the frames given does
-    not matter.
+    the ground behind them; `clock`: how far the camera's clock is off the track's; `foresee`: told halfway which frames
+    will most likely be evidence. The order of the frames given does not matter.
     """
     timed = [replace(f, time_s=f.time_s + clock.offset_s) for f in frames] if clock.offset_s else frames
     ordered, poses, notes = _posed(sorted(timed, key=lambda f: (f.time_s, f.frame)), track)
@@ -64,7 +65,17 @@ def locate(
     seen = observe(times, found, poses, camera)
     if not len(seen):
         return Located((), looks, tuple(notes), clock)
-    things = standing_things(seen, track, poses, camera)
+
+    def likely(label: IntArray, names: list[str]) -> None:
+        views = [
+            views_of(np.flatnonzero(label == i), seen, ordered)
+            for i in np.unique(label[label >= 0])
+            if classes is None or names[i] in classes
+        ]
+        if foresee is not None:
+            foresee(frozenset(box.frame for evidence in choose_evidence(views) for box in evidence))
+
+    things = standing_things(seen, track, poses, camera, foresee=likely if foresee is not None else None)
     way_m = float(np.linalg.norm(np.diff(poses.enu_m[:, :2], axis=0), axis=1).sum())
     notes += mount_doubts(things, camera, way_m)
     things = _with_clock_error(things, seen, track, clock.sigma_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,10 +72,17 @@ class StandingThings:
 
 
 def standing_things(
-    seen: Observations, track: Track, poses: Poses, camera: Camera, *, with_covariance: bool = True
+    seen: Observations,
+    track: Track,
+    poses: Poses,
+    camera: Camera,
+    *,
+    with_covariance: bool = True,
+    foresee: Callable[[IntArray, list[str]], None] | None = None,
 ) -> StandingThings:
     """Find what stands among the boxes and where. `poses` are those of the frames of `seen`; `with_covariance`: False
-    saves a third of the time where only the places are wanted."""
+    saves a third of the time where only the places are wanted; `foresee`: told halfway which things will most likely
+    stand, as `label` and `names` of the answer."""
     spots = Spots(seen, camera)
     raw, ground, shake_px = _start(seen, track, poses, camera)
     label, odds = follow(seen, spots, camera, steady=track.surveyed)
@@ -96,6 +104,8 @@ def standing_things(
 
     trust = AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED
     candidates, judged, stands = _judged(seen, spots, label, shake_px, joint.frames, camera, trust)
+    if foresee is not None:
+        foresee(np.where((label >= 0) & stands[label], label, -1), candidates.names)
     for _ in range(SORTINGS):
         before = label
         label = one_thing(seen, candidates, judged.still, judged.prior, stands, joint.frames, camera, trust.own)
