@@ -57,6 +57,12 @@ class Seen:
     first_seen: datetime
     last_seen: datetime
     shared_sigma_m: float = 0.0
+    frames: int = 1
+
+    @property
+    def moment(self) -> float:
+        """The middle of the time in view, seconds since 1970."""
+        return (self.first_seen.timestamp() + self.last_seen.timestamp()) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,4 +269,5 @@ def _seen(data: Mapping[str, object]) -> Seen:
         first_seen=datetime.fromisoformat(str(data["first_seen"])),
         last_seen=datetime.fromisoformat(str(data["last_seen"])),
         shared_sigma_m=float(str(data["shared_sigma_m"])),
+        frames=int(str(data["frames"])),
     )

@@ -100,6 +100,36 @@ def match(
     return {ordered[i].id: pair.known for i, pair in chosen.items()}
 
 
+def weigh(sightings: Sequence[Sighting], known: Iterable[Known], matters: Matters, joined: Mapping[str, str]) -> float:
+    """What it costs that these sightings of one pass show what `joined` says, each shift told by the sightings before:
+    minus twice the logarithm of the likelihood against all of them showing new things and all known ones missed."""
+    ordered = sorted(sightings, key=lambda one: (_moment(one), one.id))
+    pairs, variances = _pairs(
+        ordered,
+        sorted(known, key=lambda one: one.id),
+        matters,
+        lambda sighting, one: joined.get(sighting.id) == one.id,
+        gate=math.inf,
+    )
+    chosen = {i: near[0] for i, near in enumerate(pairs) if near}
+    times = [_moment(one) for one in ordered]
+    first = Wander(times, variances, _clues(chosen))
+    clues = {i: _trusted(clue, chosen[i].own, first.around(i, i)) for i, clue in _clues(chosen).items()}
+    wander = Wander(times, variances, clues)
+    return math.fsum(_cost(pair, wander.before(i)) for i, pair in chosen.items())
+
+
+def _trusted(clue: Shift, own: Covariance, told: Shift) -> Shift:
+    """The clue, the less sure the worse it agrees with what the others tell (the weights of Student's t)."""
+    apart = quadratic(
+        (own[0] + told.variance_east, own[1], own[2] + told.variance_north),
+        clue.east - told.east,
+        clue.north - told.north,
+    )
+    doubt = max((TAIL + apart) / (TAIL + 2), 1.0)
+    return Shift(clue.east, clue.north, clue.variance_east * doubt, clue.variance_north * doubt)
+
+
 def _by_stretches(
     pairs: Sequence[Sequence[_Pair]], times: Sequence[float], variances: Sequence[float]
 ) -> dict[int, _Pair]:
@@ -136,7 +166,8 @@ def _pairs(
     known: Sequence[Known],
     matters: Matters,
     may_join: Callable[[Sighting, Known], bool],
-    was_in: Callable[[Sighting, Known], bool],
+    was_in: Callable[[Sighting, Known], bool] = lambda sighting, known: False,
+    gate: float = WIDE_GATE,
 ) -> tuple[list[list[_Pair]], list[float]]:
     """For each sighting the pairs worth considering, and the variance of its shift."""
     if not sightings:
@@ -164,7 +195,7 @@ def _pairs(
                 continue
             own = _own(sighting, one, common[i], matter.spread_m)
             shift = sighting.shared_sigma_m**2 + common[i]
-            if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) <= WIDE_GATE:
+            if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) <= gate:
                 missed = 2 * math.log(one.seen_odds)  # what it takes to have missed it
                 extra = one.handicap + unlike + doubt - missed - SETTLED * was_in(sighting, one)
                 mine.append(_Pair(i, one.id, off_east, off_north, own, extra))
@@ -243,6 +274,11 @@ def _misfit(covariance: Covariance, east: float, north: float) -> float:
     """What speaks against a pair that lies so far apart: twice the logarithm of a plane Student's t. Near its middle
     that is the normal distribution's square; what lies far out it forgives: stated errors are not always honest."""
     return (TAIL + 2) * math.log1p(quadratic(covariance, east, north) / TAIL)
+
+
+def doubled(covariance: Covariance, east: float, north: float) -> float:
+    """What it costs, against being a new thing, that a sighting shows the same as another that lies so far off."""
+    return _misfit(covariance, east, north) - _price(covariance)
 
 
 def _fit_stretch(
@@ -342,13 +378,18 @@ def _assign(pairs: Sequence[Sequence[_Pair]], wander: Wander) -> dict[int, _Pair
             continue
         shift = wander.around(i, i)
         for pair in near:
-            a, b, c = pair.own[0] + shift.variance_east, pair.own[1], pair.own[2] + shift.variance_north
-            cost = _misfit((a, b, c), pair.east - shift.east, pair.north - shift.north) + pair.extra
-            cost -= _price(pair.own, shift.variance_east, shift.variance_north)
+            cost = _cost(pair, shift)
             if cost < 0:
                 costs.setdefault(i, {})[pair.known] = cost
                 by_name[i, pair.known] = pair
     return {i: by_name[i, name] for i, name in _cheapest(costs).items()}
+
+
+def _cost(pair: _Pair, shift: Shift) -> float:
+    """What the pair costs where its shift is known so well."""
+    a, b, c = pair.own[0] + shift.variance_east, pair.own[1], pair.own[2] + shift.variance_north
+    misfit = _misfit((a, b, c), pair.east - shift.east, pair.north - shift.north)
+    return misfit + pair.extra - _price(pair.own, shift.variance_east, shift.variance_north)
 
 
 def _cheapest(costs: Mapping[int, Mapping[str, float]]) -> dict[int, str]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from serve.cases.align import aligned
+from serve.cases.doubt import Doubts, as_sighting
 from serve.cases.events import Draft, Event, Kind
 from serve.cases.gone import verdict
 from serve.cases.ground import REACH_M, Near, fuse, offset_m, shared_sigma
@@ -34,11 +35,13 @@ OthersLooks = Callable[[Place], Iterable[Look]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a patrol comes to: for each sighting its case, or why it opened none, and the events to append."""
+    """What a patrol comes to: for each sighting its case, or why it opened none, and the events to append; `moved`: by
+    sighting of other patrols, the case that it turned out to belong to."""
 
     case_of: Mapping[str, str]
     why_none: Mapping[str, str]
     drafts: tuple[Draft, ...]
+    moved: Mapping[str, str]
 
 
 def absorb(
@@ -105,8 +108,18 @@ def absorb(
     ]
     if others_looks is not None:
         drafts += _told_late(patrol_id, drafts, known, others_looks)
+    missed = {draft.case_id for draft in drafts if draft.kind is Kind.NOT_SEEN}
+    books_now = _books_after(known, drafts)
+    again, moved = _second_thoughts(missed, books_now, jurisdiction, matters, now)
+    drafts += again
+    case_of |= {sighting_id: moved[sighting_id] for sighting_id in case_of.keys() & moved.keys()}
+    changed = {case_id: books_now[case_id] for case_id in _by_case(again)}
+    drafts += _views(patrol_id, coverage, changed, set(case_of.values()), withdrawal, now)
+    if others_looks is not None:
+        for case in changed.values():
+            drafts += _views_of_others(patrol_id, case, others_looks)
     drafts += _closings(drafts, known, matters, now)
-    return Outcome(case_of, why_none, tuple(drafts))
+    return Outcome(case_of, why_none, tuple(drafts), {key: moved[key] for key in moved.keys() - case_of.keys()})
 
 
 def _said_again(sightings: Sequence[Sighting], told: Mapping[str, tuple[str, Seen]]) -> dict[str, str]:
@@ -350,13 +363,63 @@ def _told_late(
     found: list[Draft] = []
     for case_id, mine in _by_case(drafts).items():
         case, was = after(known.get(case_id), mine), known.get(case_id)
-        if case is None or case.first_seen is None or not case.is_open:
+        if case is None or case.first_seen is None:
             continue
-        if was is not None and was.first_seen is not None and was.first_seen <= case.first_seen:
-            continue
-        joined = {part.patrol_id for part in case.seen} | set(case.unseen) | {patrol_id}
-        found += missed_views(case_id, case.place, case.first_seen, others_looks(case.place), joined)
+        if was is None or was.first_seen is None or case.first_seen < was.first_seen:
+            found += _views_of_others(patrol_id, case, others_looks)
     return found
+
+
+def _views_of_others(patrol_id: str, case: Case, others_looks: OthersLooks) -> list[Draft]:
+    """Good views by other patrols of an open case, of which it does not tell yet."""
+    if case.first_seen is None or not case.is_open:
+        return []
+    told = {part.patrol_id for part in case.seen} | set(case.unseen) | {patrol_id}
+    return missed_views(case.id, case.place, case.first_seen, others_looks(case.place), told)
+
+
+def _books_after(known: Mapping[str, Case], drafts: Sequence[Draft]) -> dict[str, Case]:
+    """The books once the drafts are in the logs."""
+    books = dict(known)
+    for case_id, mine in _by_case(drafts).items():
+        case = after(known.get(case_id), mine)
+        assert case is not None
+        books[case_id] = case
+    return books
+
+
+def _second_thoughts(
+    missed: Iterable[str], books: dict[str, Case], jurisdiction: str, matters: Matters, now: datetime
+) -> tuple[list[Draft], dict[str, str]]:
+    """Of the cases that were missed, those that are no thing of their own: what is told of them, and for each sighting
+    that moves its case. `books` are changed; those that the fewest sightings speak for are asked first."""
+    doubts = Doubts(books, matters)
+    drafts: list[Draft] = []
+    moved: dict[str, str] = {}
+
+    def tell(draft: Draft) -> None:
+        drafts.append(draft)
+        case = after(books[draft.case_id], [draft])
+        assert case is not None
+        books[draft.case_id] = case
+
+    for case_id in sorted(missed, key=lambda case_id: (len(books[case_id].seen), case_id)):
+        moves = sorted(doubts.moves(case_id), key=lambda move: move.part.sighting_id)
+        for move in moves:
+            reason = f"shows what case {move.target} stands for"
+            data = {"sighting": move.part.sighting_id, "patrol": move.part.patrol_id}
+            tell(Draft(move.origin, Kind.WITHDRAWN, now, reason, data))
+        for move in moves:
+            sighting, target = as_sighting(move.part), books[move.target]
+            if sighting.patrol_id in target.unseen:
+                gone = {"patrol": sighting.patrol_id}
+                tell(Draft(target.id, Kind.LOOK_WITHDRAWN, now, "this pass saw it after all", gone))
+            first = all(part.patrol_id != sighting.patrol_id for part in target.seen)
+            tell(_entry(sighting, target.id, target, jurisdiction, matters, score=sighting.score, first=first))
+        if moves:
+            tell(Draft(case_id, Kind.VOIDED, now, "other cases account for all that was seen of it", {}))
+        moved |= {move.part.sighting_id: move.target for move in moves}
+    return drafts, moved
 
 
 def _closings(drafts: Sequence[Draft], known: Mapping[str, Case], matters: Matters, now: datetime) -> list[Draft]:

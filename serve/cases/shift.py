@@ -65,6 +65,12 @@ class Wander:
                 north, p_north = _update(north, p_north, clue.north / scale, clue.variance_north / scale**2)
         return told
 
+    def before(self, i: int) -> Shift:
+        """The shift of sighting `i`, told by those before it alone."""
+        east, north, p_east, p_north = self._before[i]
+        scale = self._scales[i]
+        return Shift(scale * east, scale * north, scale**2 * p_east, scale**2 * p_north)
+
     def around(self, first: int, last: int) -> Shift:
         """The shift of sightings `first` to `last`, told by all the others and by none of these."""
         a, b = self._before[first], self._after[last]

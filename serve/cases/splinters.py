@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from serve.cases.ground import REACH_M, Near, quadratic, squared_distance, to_plane
+from serve.cases.ground import REACH_M, Covariance, Near, quadratic, squared_distance, to_plane
 from serve.cases.matters import Matters
 from serve.cases.shift import drift
 from serve.cases.values import Place, Sighting
@@ -82,6 +82,11 @@ def _misfit(piece: Sighting, group: Sequence[Sighting], matters: Matters) -> flo
     pauses = [max(piece.first_seen - other.last_seen, other.first_seen - piece.last_seen) for other in group]
     if min(pauses) > LONGEST_PAUSE:
         return math.inf
+    return quadratic(*offset_between(best, piece, matters))
+
+
+def offset_between(best: Sighting, piece: Sighting, matters: Matters) -> tuple[Covariance, float, float]:
+    """How far one sighting lies east and north of another of the same pass (metres), and the covariance of that."""
     east, north = to_plane(
         best.place.longitude_deg, best.place.latitude_deg, piece.place.longitude_deg, piece.place.latitude_deg
     )
@@ -95,7 +100,7 @@ def _misfit(piece: Sighting, group: Sequence[Sighting], matters: Matters) -> flo
     cross = piece.place.covariance_m2[1] + best.place.covariance_m2[1]
     limit = 0.95 * (own[0] * own[1]) ** 0.5
     covariance = (own[0] + wander, min(max(cross, -limit), limit), own[1] + wander)
-    return quadratic(covariance, east, north)
+    return covariance, east, north
 
 
 def _together(one: Sighting, other: Sighting) -> bool:

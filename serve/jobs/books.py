@@ -52,4 +52,5 @@ def fit(
         others_looks=others_looks,
     )
     cases.append(desk, outcome.drafts, now, {patrol_id: model})
+    results.move(desk, outcome.moved)
     return outcome

@@ -144,6 +144,13 @@ def _insert(desk: Desk, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None
         desk.connection.execute(table.insert(), rows[start : start + _BATCH])
 
 
+def move(desk: Desk, case_of: Mapping[str, str]) -> None:
+    """Put sightings into other cases."""
+    for sighting_id, case_id in sorted(case_of.items()):
+        moved = sightings.update().where(sightings.c.id == sighting_id)
+        desk.connection.execute(moved.values(case_id=case_id))
+
+
 def _sighting_row(sighting: Sighting, case_id: str | None, why_none: str | None) -> dict[str, Any]:
     east2, east_north, north2 = sighting.place.covariance_m2
     width, height = sighting.size_m or (None, None)
