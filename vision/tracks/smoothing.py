@@ -31,8 +31,8 @@ HEADING_FIX_SIGMA, SPEED_FIX_SIGMA = np.radians(3.0), 0.3
 STANDING_S, STANDING_MPS, STANDING_SIGMA = 3.0, 0.6, 0.1
 # Knots, and how far the path goes on before the first fix and after the last.
 KNOT_S, REACH_S = 0.5, 2.0
-# What it costs to change between forward and backward, and to drive backwards from knot to knot: minus logarithms of
-# how likely. A direction told by a few metres may be off by so many radians.
+# What it costs to change between forward and backward, and to drive a metre backwards (vehicles back some ten metres,
+# not streets): minus logarithms of how likely. A direction told by a few metres may be off by so many radians.
 GEAR_PRICE, BACKWARDS_PRICE, _LOOSE_TURN = 6.0, 0.1, 0.3
 _ROUNDS = 25
 
@@ -158,7 +158,7 @@ def _backwards(direction: FloatArray, driven_m: FloatArray) -> npt.NDArray[np.bo
     turn = np.abs(wrap_rad(np.diff(direction)[:, None, None] + gears[None, None, :] - gears[None, :, None]))
     free = TIGHTEST_CURVATURE * driven_m + _LOOSE_TURN
     prices = (np.maximum(turn - free[:, None, None], 0.0) / _LOOSE_TURN) ** 2
-    prices += GEAR_PRICE * (1 - np.eye(2)) + BACKWARDS_PRICE * np.array([0.0, 1.0])
+    prices += GEAR_PRICE * (1 - np.eye(2)) + BACKWARDS_PRICE * driven_m[:, None, None] * np.array([0.0, 1.0])
     cost, came_from = np.zeros(2), np.zeros((len(direction), 2), dtype=np.int64)
     for i, price in enumerate(prices, start=1):
         ways = cost[:, None] + price
