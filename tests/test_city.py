@@ -46,6 +46,24 @@ def test_what_the_city_holds() -> None:
     assert abs(city.length_m - 2000) < 1
 
 
+@pytest.mark.parametrize("seed", [25, 31, 37, 38])
+def test_a_route_never_stands_still(seed: int) -> None:
+    """Rounded corners take metres away; the last street makes up for them."""
+    steps = np.hypot(*np.diff(build_city(seed).route, axis=0).T)
+    assert steps.min() > 0.4
+
+
+def test_no_street_is_driven_backwards() -> None:
+    """A drive on which the receiver's wandering at a stop had once turned the vehicle round for the 240 m behind it:
+    what moves twenty metres in three seconds heads where it goes."""
+    track = drive(build_city(34), 8).track
+    poses = track.poses_at(np.arange(0.0, 835.0))
+    east, north = (poses.enu_m[3:, :2] - poses.enu_m[:-3, :2]).T
+    heading = np.radians(poses.heading_deg[1:-2])
+    ahead = east * np.sin(heading) + north * np.cos(heading)
+    assert (ahead[np.hypot(east, north) > 20.0] > 0).all()
+
+
 def test_a_city_too_full_is_refused() -> None:
     """More things than fit is an error that says what to do."""
     with pytest.raises(TrainingError, match="fewer things or more kilometres"):

@@ -205,6 +205,9 @@ def _assign(
         there = [one for one in known.values() if one.id not in opened or parts[one.id]]
         expected = [replace(one, seen_odds=_seen_odds(one, seen, matters)) for one in there]
         joined = match(lap, expected, matters, may_join, was_in)
+        # What was found to be the same thing twice stays so.
+        whole = set(joined.values())
+        joined |= {one.id: said[one.id] for one in lap if one.id not in joined and said.get(one.id) in whole}
         # A case that this lap alone knows has no pieces left: a patrol processed again comes to the same as at first.
         told = {sighting_id: case_id for sighting_id, case_id in joined.items() if parts.get(case_id)}
         joined |= _left_pieces([one for one in lap if one.id in told or one.id not in joined], told, known, matters)

@@ -196,6 +196,11 @@ def _route(rng: np.random.Generator, length_m: float) -> tuple[FloatArray, Float
         bends.append(len(points) - 15)
     points.append(corners[-1])
     line = np.array(points)
+    # Rounding made it shorter: the last street goes on as far as is needed.
+    missing = length_m + _STEP_M - np.linalg.norm(np.diff(line, axis=0), axis=1).sum()
+    if missing > 0:
+        ahead = line[-1] - line[-2]
+        line[-1] += missing * ahead / np.linalg.norm(ahead)
     walked = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     grid = np.arange(0.0, length_m + _STEP_M / 2, _STEP_M)
     route = np.stack([np.interp(grid, walked, line[:, axis]) for axis in (0, 1)], axis=1)
