@@ -87,9 +87,9 @@ def test_where_somebody_works_on_it_the_machine_takes_nothing_back() -> None:
 
 def test_how_likely_misses_are() -> None:
     """A miss between two sightings is the class's rate; those after the last may be because the thing is gone."""
-    (case,) = passes([bag(0, 0.0), [], bag(2, 0.0)]).cases()
+    (case,) = passes([bag(0, 0.0), [], bag(2, 0.0)]).cases()  # of a single look each
     matter = MATTERS.of("garbage")
-    assert chance_of_misses(case, matter) == pytest.approx(1 - 0.9 * (1 - matter.miss_rate))
+    assert chance_of_misses(case, matter) == pytest.approx(1 - 0.9 * (1 - 2 * matter.miss_rate))
     (gone,) = passes([bag(0, 0.0), *([] for _ in range(9))]).cases()
     assert LEAVES < chance_of_misses(gone, matter) < LEAVES + 0.01
 
@@ -113,6 +113,5 @@ def test_rows_of_which_passes_see_one_bin_twice(pitch_m: float) -> None:
             views: list[Look] = [look(f"p{day}", -20, 40, day=day)]
             books.take(f"p{day}", seen, views)
         counts.append(sum(case.stage is not Stage.VOID for case in books.cases()))
-    print(counts)
     assert counts.count(5) >= 6, counts
     assert max(counts) <= 6, counts

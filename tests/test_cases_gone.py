@@ -73,6 +73,15 @@ def test_a_poor_view_says_less() -> None:
     assert verdict(case_with(3, *poor), RULE) is None
 
 
+def test_a_view_from_one_place_says_less_than_from_two() -> None:
+    """What was looked at once was seen in a frame or two: it takes more such views."""
+    twice, once = ([replace(view(5 + i), looks=looks) for i in range(9)] for looks in (2, 1))
+    soon, late = verdict(case_with(4, *twice), RULE), verdict(case_with(4, *once), RULE)
+    assert soon is not None
+    assert late is not None
+    assert soon.views < late.views
+
+
 def test_views_before_it_was_last_seen_settle_nothing() -> None:
     """Only what came after the last sighting speaks for gone."""
     assert verdict(case_with(6, view(1.5), view(2.5), view(3.5)), RULE) is None
@@ -83,7 +92,7 @@ def test_by_default_closing_is_proposed_and_the_stage_stays() -> None:
     books = Books()
     books.take("p0", [sighting("p0")])
     for day in range(1, 6):
-        books.take(f"p{day}", [], [look(f"p{day}", -10, 10, day=day, quality=1.0)])
+        books.take(f"p{day}", [], [look(f"p{day}", -10, 10, day=day, quality=1.0)] * 2)
         assert books.cases()[0].stage is Stage.FILED
         if day == 1:
             assert closers(books) == []
@@ -96,7 +105,7 @@ def test_seen_again_takes_the_proposal_back() -> None:
     books = Books()
     books.take("p0", [sighting("p0")])
     for day in range(1, 6):
-        books.take(f"p{day}", [], [look(f"p{day}", -10, 10, day=day, quality=1.0)])
+        books.take(f"p{day}", [], [look(f"p{day}", -10, 10, day=day, quality=1.0)] * 2)
     books.take("p6", [sighting("p6", day=6)])
     (log,) = books.logs.values()
     assert [(e.kind, e.reason) for e in log[-2:]] == [
@@ -122,7 +131,7 @@ def test_the_machine_closes_where_the_city_lets_it() -> None:
         return [draft.kind for draft in outcome.drafts]
 
     take("p0", [sighting("p0")], [])
-    views = {day: [look(f"p{day}", -10, 10, day=day, quality=1.0)] for day in range(2, 6)}
+    views = {day: [look(f"p{day}", -10, 10, day=day, quality=1.0)] * 2 for day in range(2, 6)}
     kinds = [take(f"p{day}", [], views[day]) for day in views]
     closing = next(i for i, found in enumerate(kinds) if Kind.CLOSED in found)
     deciding = list(views)[closing]

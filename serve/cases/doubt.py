@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serve.cases.align import aligned
+from serve.cases.gone import overlooked
 from serve.cases.ground import REACH_M, Near, fuse, offset_m, shared_sigma
 from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Seen, Stage
 from serve.cases.matters import Matter, Matters
@@ -150,8 +151,7 @@ def chance_of_misses(case: Case, matter: Matter) -> float:
     for missed, view in enumerate(views):
         seen = sum(at < view.at for at in seen_at)
         # The first sighting teaches nothing: without it there were no case.
-        weight = matter.miss_weight + max(seen - 1, 0) + missed
-        chance = 1 - view.quality * (1 - (matter.miss_rate * matter.miss_weight + missed) / weight)
+        chance = overlooked(matter, view, max(seen - 1, 0), missed)
         if seen < len(seen_at):
             between *= chance
         else:

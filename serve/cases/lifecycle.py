@@ -43,6 +43,8 @@ OPEN_STAGES = frozenset({Stage.COLLECTED, Stage.FILED, Stage.DISPATCHED, Stage.I
 DONE_STAGES = frozenset({Stage.CLOSED, Stage.EVALUATED})
 # A pass that comes by again after this pause is off by another satellite error, and may see the same thing again.
 LAP_PAUSE = timedelta(seconds=60)
+# A view of so many looks, each from another place along the way, misses what is there as often as its matter says.
+ENOUGH_LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """When a pass saw the place well without the thing, and how well: 0 to 1."""
+    """When a pass saw the place well without the thing, how well (0 to 1), and from how many places along its way; what
+    older logs do not tell is taken for enough."""
 
     at: datetime
     quality: float
+    looks: int = ENOUGH_LOOKS
 
 
 @dataclass(frozen=True)  # without slots, so that what follows from its sightings is worked out once
@@ -219,7 +223,7 @@ def apply(case: Case | None, event: Event) -> Case:
         kept = tuple(other for other in case.seen if other.sighting_id != data["sighting"])
         return replace(case, seen=kept, last_place=case.place)
     if event.kind is Kind.NOT_SEEN:
-        return replace(case, unseen={**case.unseen, data["patrol"]: View(event.at, float(data["quality"]))})
+        return replace(case, unseen={**case.unseen, data["patrol"]: _view(event)})
     if event.kind is Kind.LOOK_WITHDRAWN:
         return replace(case, unseen={who: view for who, view in case.unseen.items() if who != data["patrol"]})
     if event.kind is Kind.CLOSING_PROPOSED:
@@ -250,6 +254,10 @@ def sighting_data(sighting: Sighting) -> dict[str, object]:
         "first_seen": sighting.first_seen.isoformat(),
         "last_seen": sighting.last_seen.isoformat(),
     }
+
+
+def _view(event: Event) -> View:
+    return View(event.at, float(event.data["quality"]), int(event.data.get("looks", ENOUGH_LOOKS)))
 
 
 def _seen(data: Mapping[str, object]) -> Seen:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 
 from shapely import Point, Polygon, STRtree, covers, polygons
 from shapely.ops import unary_union
 
 from serve.cases.ground import on_plane, to_plane
+from serve.cases.lifecycle import View
 from serve.cases.values import Look, Place
 
 GOOD_QUALITY = 0.5
@@ -37,11 +37,11 @@ class Coverage:
             built = polygons([on_plane(*self._origin, look.ring_lonlat) for look in alike])
             self._grounds += [_valid(ground) for ground in built]
         self._tree = STRtree(self._grounds)
-        self._views: dict[Place, tuple[datetime, float] | None] = {}
+        self._views: dict[Place, View | None] = {}
 
-    def view(self, place: Place) -> tuple[datetime, float] | None:
-        """When the pass last saw the place, and how well: the best quality, less what was not seen of the place; None
-        when it did not see enough.
+    def view(self, place: Place) -> View | None:
+        """When the pass last saw the place, how well (the best quality, less what was not seen of the place), and in how
+        many looks; None when it did not see enough.
 
         The place counts as seen when `COVERED_SHARE` of its error circle lies in the ground that was seen.
         """
@@ -51,7 +51,7 @@ class Coverage:
             self._views[place] = self._view(place)
         return self._views[place]
 
-    def _view(self, place: Place) -> tuple[datetime, float] | None:
+    def _view(self, place: Place) -> View | None:
         centre = to_plane(*self._origin, place.longitude_deg, place.latitude_deg)
         circle = Point(*centre).buffer(max(place.error_radius_m, _LEAST_RADIUS_M))
         touching = [int(i) for i in self._tree.query(circle, predicate="intersects")]
@@ -62,7 +62,8 @@ class Coverage:
         if share < COVERED_SHARE:
             return None
         quality = max(self._looks[i].quality for i in touching)
-        return max(self._looks[i].seen_at for i in touching), quality * min(share, 1.0)
+        looks = max(int(covers(grounds, Point(*centre)).sum()), 1)
+        return View(max(self._looks[i].seen_at for i in touching), quality * min(share, 1.0), looks)
 
 
 def _valid(ground: Polygon) -> Polygon:
@@ -70,6 +71,6 @@ def _valid(ground: Polygon) -> Polygon:
     return ground if ground.is_valid else ground.buffer(0)
 
 
-def good_view(place: Place, looks: Sequence[Look]) -> tuple[datetime, float] | None:
+def good_view(place: Place, looks: Sequence[Look]) -> View | None:
     """What `Coverage.view` says of these looks of one pass."""
     return Coverage(looks).view(place)

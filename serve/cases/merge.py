@@ -14,7 +14,7 @@ from serve.cases.doubt import Doubts, as_sighting
 from serve.cases.events import Draft, Event, Kind
 from serve.cases.gone import verdict
 from serve.cases.ground import REACH_M, Near, fuse, offset_m, shared_sigma
-from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Seen, Stage, apply, sighting_data
+from serve.cases.lifecycle import DONE_STAGES, LAP_PAUSE, Case, Seen, Stage, View, apply, sighting_data
 from serve.cases.looks import Coverage
 from serve.cases.matters import Matters
 from serve.cases.memory import SEEN_ODDS, Known, match
@@ -108,16 +108,17 @@ def absorb(
     ]
     if others_looks is not None:
         drafts += _told_late(patrol_id, drafts, known, others_looks)
-    missed = {draft.case_id for draft in drafts if draft.kind is Kind.NOT_SEEN}
-    books_now = _books_after(known, drafts)
-    again, moved = _second_thoughts(missed, books_now, jurisdiction, matters, now)
-    drafts += again
-    case_of |= {sighting_id: moved[sighting_id] for sighting_id in case_of.keys() & moved.keys()}
-    changed = {case_id: books_now[case_id] for case_id in _by_case(again)}
-    drafts += _views(patrol_id, coverage, changed, set(case_of.values()), withdrawal, now)
-    if others_looks is not None:
-        for case in changed.values():
-            drafts += _views_of_others(patrol_id, case, others_looks)
+    moved: dict[str, str] = {}
+    if any(draft.kind is Kind.NOT_SEEN for draft in drafts):
+        books_now = _books_after(known, drafts)
+        again, moved = _second_thoughts(drafts, books_now, jurisdiction, matters, now)
+        drafts += again
+        case_of |= {sighting_id: moved[sighting_id] for sighting_id in case_of.keys() & moved.keys()}
+        changed = {case_id: books_now[case_id] for case_id in _by_case(again)}
+        drafts += _views(patrol_id, coverage, changed, set(case_of.values()), withdrawal, now)
+        if others_looks is not None:
+            for case in changed.values():
+                drafts += _views_of_others(patrol_id, case, others_looks)
     drafts += _closings(drafts, known, matters, now)
     return Outcome(case_of, why_none, tuple(drafts), {key: moved[key] for key in moved.keys() - case_of.keys()})
 
@@ -146,7 +147,7 @@ def missed_views(
     for patrol in sorted(set(by_patrol) - set(joined_patrols)):
         view = Coverage(by_patrol[patrol]).view(place)
         if view is not None:
-            drafts.append(_not_seen(case_id, patrol, *view))
+            drafts.append(_not_seen(case_id, patrol, view))
     return drafts
 
 
@@ -342,21 +343,22 @@ def _views(
         if case.id not in holders and (case.is_open or case.closed_at is not None) and others.seen:
             view = coverage.view(others.place)
             first = others.first_seen
-            if view is not None and first is not None and view[0] <= first:
+            if view is not None and first is not None and view.at <= first:
                 view = None
-            if view is not None and case.closed_at is not None and view[0] > case.closed_at:
+            if view is not None and case.closed_at is not None and view.at > case.closed_at:
                 view = None
         claimed = case.unseen.get(patrol_id)
-        if claimed is not None and (view is None or view[0] != claimed.at):
+        if claimed is not None and (view is None or view.at != claimed.at):
             drafts.append(Draft(case.id, Kind.LOOK_WITHDRAWN, now, withdrawal, {"patrol": patrol_id}))
-        if view is not None and (claimed is None or view[0] != claimed.at):
-            drafts.append(_not_seen(case.id, patrol_id, *view))
+        if view is not None and (claimed is None or view.at != claimed.at):
+            drafts.append(_not_seen(case.id, patrol_id, view))
     return drafts
 
 
-def _not_seen(case_id: str, patrol_id: str, at: datetime, quality: float) -> Draft:
-    reason = f"not seen in a good view (quality {quality:.2f})"
-    return Draft(case_id, Kind.NOT_SEEN, at, reason, {"patrol": patrol_id, "quality": quality})
+def _not_seen(case_id: str, patrol_id: str, view: View) -> Draft:
+    reason = f"not seen in a good view (quality {view.quality:.2f}, {view.looks} look{'s' if view.looks > 1 else ''})"
+    data = {"patrol": patrol_id, "quality": view.quality, "looks": view.looks}
+    return Draft(case_id, Kind.NOT_SEEN, view.at, reason, data)
 
 
 def _told_late(
@@ -392,10 +394,12 @@ def _books_after(known: Mapping[str, Case], drafts: Sequence[Draft]) -> dict[str
 
 
 def _second_thoughts(
-    missed: Iterable[str], books: dict[str, Case], jurisdiction: str, matters: Matters, now: datetime
+    told: Sequence[Draft], books: dict[str, Case], jurisdiction: str, matters: Matters, now: datetime
 ) -> tuple[list[Draft], dict[str, str]]:
-    """Of the cases that were missed, those that are no thing of their own: what is told of them, and for each sighting
-    that moves its case. `books` are changed; those that the fewest sightings speak for are asked first."""
+    """Of the cases that are `told` to be missed, those that are no thing of their own: what is told of them now, and for
+    each sighting that moves its case. `books`, which hold what was told, are changed; those cases that the fewest
+    sightings speak for are asked first."""
+    missed = {draft.case_id for draft in told if draft.kind is Kind.NOT_SEEN}
     doubts = Doubts(books, matters)
     drafts: list[Draft] = []
     moved: dict[str, str] = {}
