@@ -40,8 +40,8 @@ class Coverage:
         self._views: dict[Place, View | None] = {}
 
     def view(self, place: Place) -> View | None:
-        """When the pass last saw the place, how well (the best quality, less what was not seen of the place), and in how
-        many looks; None when it did not see enough.
+        """When the pass last saw the place, how well, and in how many looks; None when it did not see enough. How well:
+        the best quality, less what was not seen of the place.
 
         The place counts as seen when `COVERED_SHARE` of its error circle lies in the ground that was seen.
         """

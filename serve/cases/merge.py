@@ -396,8 +396,8 @@ def _books_after(known: Mapping[str, Case], drafts: Sequence[Draft]) -> dict[str
 def _second_thoughts(
     told: Sequence[Draft], books: dict[str, Case], jurisdiction: str, matters: Matters, now: datetime
 ) -> tuple[list[Draft], dict[str, str]]:
-    """Of the cases that are `told` to be missed, those that are no thing of their own: what is told of them now, and for
-    each sighting that moves its case. `books`, which hold what was told, are changed; those cases that the fewest
+    """Of the cases that are `told` to be missed, those that are no thing of their own: what is told of them now, and
+    for each sighting that moves its case. `books`, which hold what was told, are changed; those cases that the fewest
     sightings speak for are asked first."""
     missed = {draft.case_id for draft in told if draft.kind is Kind.NOT_SEEN}
     doubts = Doubts(books, matters)
