@@ -153,6 +153,25 @@ def test_every_query_keeps_to_its_jurisdiction(database: Database) -> None:
         assert patrols.get(desk, patrol.id).id == patrol.id
 
 
+def test_second_thoughts_move_another_patrols_sighting(database: Database) -> None:
+    """What a patrol saw twice is put into one case by the patrol after the next, in the logs and in the table alike."""
+    seen = [[0.0], [0.1, 1.1], [0.0]]
+    with database.writing("320200") as desk:
+        for day, places in enumerate(seen):
+            files = (FileEntry("a.jpg", "media", 3, SHA),)
+            patrol, _ = patrols.announce(desk, Announcement(f"v{day}", START, None, files), NOW)
+            found = [sighting(patrol.id, east, day=day) for east in places]
+            views = [look(patrol.id, -40, 40, day=day)]
+            outcome = fit(desk, patrol.id, found, views, read_matters(), model="m", now=NOW, withdrawal="")
+            results.replace(desk, patrol.id, found, views, [], [], outcome.case_of, outcome.why_none)
+            if day == 1:
+                second = patrol.id
+    with database.reading("320200") as desk:
+        assert len({row["case_id"] for row in cases.sightings_of_patrol(desk, second)}) == 1
+        standing, more = cases.search(desk, cases.CaseFilter(), 10)
+        assert ([row.sightings for row in standing], more) == ([4], False)
+
+
 def test_a_job_of_an_older_generation_changes_nothing(database: Database) -> None:
     """When processing was asked for again, or another worker has begun it since, a late job does not go on."""
     patrol = _announce(database)

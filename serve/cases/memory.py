@@ -36,8 +36,8 @@ FAINT_COST, BRIEF_COST = 11.0, 3.0
 TAIL = 4.0
 # What a pair that was made before from the same sighting is ahead of any other.
 SETTLED = 1e3
-# Squared distance, shift included, beyond which a pair is not even considered: receivers err by five sigmas at times.
-WIDE_GATE = 36.0
+# Squared distance, shift included, beyond which a pair is not even considered: nine sigmas, since errors have tails.
+WIDE_GATE = 80.0
 # Longest stretch over which the shift is taken as one, and the pauses at which stretches may part.
 _STRETCH_S, _PAUSE_S, _LONGEST_S = 6.0, 2.0, 12.0
 # Stretches further off than this say next to nothing.
