@@ -195,9 +195,10 @@ def _pairs(
                 continue
             own = _own(sighting, one, common[i], matter.spread_m)
             shift = sighting.shared_sigma_m**2 + common[i]
-            if quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) <= gate:
+            settled = was_in(sighting, one)
+            if settled or quadratic((own[0] + shift, own[1], own[2] + shift), off_east, off_north) <= gate:
                 missed = 2 * math.log(one.seen_odds)  # what it takes to have missed it
-                extra = one.handicap + unlike + doubt - missed - SETTLED * was_in(sighting, one)
+                extra = one.handicap + unlike + doubt - missed - SETTLED * settled
                 mine.append(_Pair(i, one.id, off_east, off_north, own, extra))
         pairs.append(mine)
     return pairs, [one.shared_sigma_m**2 + shared for one, shared in zip(sightings, common, strict=True)]
