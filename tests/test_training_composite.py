@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from training.composites.clutter import stud, stud_make, stud_row
+from training.composites.clutter import UPRIGHT, scatter, stud, stud_make, stud_row
 from training.composites.composite import Composite, drawn_scene, lay, make_all, on_picture, read, scrap, window, write
-from training.composites.ground import View, draw_street
+from training.composites.ground import FloatImage, View, draw_street
 from training.composites.pieces import Piece, cut, read_pieces, write_pieces
+from training.composites.roadside import guard_rail, painted_kerb, plain_wall, rubble, shrub, strip
 from training.sources import Label, Picture
 
+Clutter = Callable[[np.random.Generator, View, FloatImage, tuple[float, float]], None]
 PATROL = View(focal=1350.0, height_m=1.8, horizon=100.0, centre=240.0, size=480)
 
 
@@ -204,3 +207,42 @@ def test_road_markers_are_drawn_and_never_labelled() -> None:
     steps = np.linalg.norm(np.diff(row, axis=0), axis=1)
     assert len(row) > 2
     assert np.ptp(steps) < 1e-6
+
+
+@pytest.mark.parametrize("draw", [guard_rail, painted_kerb, rubble, shrub])
+def test_what_stands_beside_roads_is_drawn_the_same_from_the_same_seed(draw: Clutter) -> None:
+    """Some of twenty tries show in the window; colours stay within a picture's range; a seed gives one drawing."""
+    shown = 0
+    for seed in range(20):
+        first, second = (np.full((480, 480, 3), 120, np.float32) for _ in range(2))
+        for bgr in (first, second):
+            draw(np.random.default_rng(seed), PATROL, bgr, (0.0, 8.0))
+        assert (first == second).all()
+        assert first.min() >= 0
+        assert first.max() <= 255
+        shown += bool((first != 120).any())
+    assert shown >= 10
+
+
+def test_a_strip_stands_on_its_ground_points() -> None:
+    """Its lower edge lies where the ground is, its upper one its height above, by the scale of its distance."""
+    upper, lower = strip(PATROL, [(0.0, 9.0)], 0.0, 0.5)
+    assert lower == pytest.approx(PATROL.pixel(0.0, 9.0))
+    assert lower[1] - upper[1] == pytest.approx(0.5 * PATROL.metre(9.0))
+
+
+def test_what_upright_things_cover_is_told() -> None:
+    """Litter must not be laid where a rail or a shrub hides the ground: those pixels are the ones that changed."""
+    for seed in range(12):
+        bgr = np.full((480, 480, 3), 120, np.float32)
+        covered = scatter(np.random.default_rng(seed), PATROL, bgr)
+        assert not covered[(bgr == 120).all(axis=2)].any()
+    assert {guard_rail, painted_kerb, shrub} <= UPRIGHT
+
+
+def test_a_plain_wall_is_a_picture() -> None:
+    """Its size, and colours that a picture can hold."""
+    wall = plain_wall(np.random.default_rng(4), 320, 200)
+    assert wall.shape == (200, 320, 3)
+    assert wall.min() >= 0
+    assert 60 < wall.mean() < 245

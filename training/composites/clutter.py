@@ -12,42 +12,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from training.composites.brush import Point, blend, blob, outline
 from training.composites.ground import FloatImage, View, f32
-
-Point = tuple[float, float]
-
-
-def blend(bgr: FloatImage, mask: npt.NDArray[np.float32], colour: npt.ArrayLike) -> None:
-    """Mix a colour in where `mask` (h, w) from 0 to 1 says so."""
-    weight = mask[..., None]
-    bgr += (np.asarray(colour, dtype=np.float32) - bgr) * weight
-
-
-def _blob(view: View, outline: npt.NDArray[np.float32], soft: float) -> npt.NDArray[np.float32]:
-    mask = np.zeros((view.size, view.size), dtype=np.uint8)
-    cv2.fillPoly(mask, [np.round(outline * 8).astype(np.int32)], 255, cv2.LINE_AA, shift=3)
-    if soft > 0.3:
-        mask = cv2.GaussianBlur(mask, (0, 0), soft)
-    return f32(mask) / np.float32(255)
-
-
-def outline(
-    rng: np.random.Generator, view: View, at: Point, radius_m: float, wild: float, count: int = 14
-) -> FloatImage:
-    """A closed uneven outline on the ground about (x, z), in window pixels (count, 2)."""
-    turn = np.linspace(0, 2 * np.pi, count, endpoint=False) + rng.uniform(0, 6)
-    reach = radius_m * np.clip(1 + wild * rng.standard_normal(count), 0.3, 2.0)
-    stretch = rng.uniform(0.5, 1.6)
-    points = [
-        view.pixel(at[0] + r * stretch * np.cos(a), max(at[1] + r / stretch * np.sin(a), 0.8))
-        for r, a in zip(reach, turn, strict=True)
-    ]
-    return np.asarray(points, dtype=np.float32)
+from training.composites.roadside import guard_rail, painted_kerb, rubble, shrub
 
 
 def stain(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> None:
     """Oil, water or spilt paint; now and then a light splash of sand."""
-    mask = _blob(view, outline(rng, view, at, rng.uniform(0.1, 0.9), 0.35), view.metre(at[1]) * 0.04)
+    mask = blob(view, outline(rng, view, at, rng.uniform(0.1, 0.9), 0.35), view.metre(at[1]) * 0.04)
     light = rng.random() < 0.3
     colour = rng.uniform(140, 190) if light else rng.uniform(20, 70)
     tint = f32((0.85, 1.0, 1.1)) if light else f32((1, 1, 1))
@@ -58,7 +30,7 @@ def patch(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> N
     """A mended rectangle of asphalt."""
     w, d, x, z = rng.uniform(0.3, 1.6), rng.uniform(0.3, 2.0), *at
     corners = f32([view.pixel(x + dx * w, max(z + dz * d, 0.8)) for dx, dz in ((0, 0), (1, 0), (1, 1), (0, 1))])
-    blend(bgr, _blob(view, corners, 0.6) * np.float32(rng.uniform(0.3, 0.8)), [rng.uniform(40, 150)] * 3)
+    blend(bgr, blob(view, corners, 0.6) * np.float32(rng.uniform(0.3, 0.8)), [rng.uniform(40, 150)] * 3)
 
 
 def manhole(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> None:
@@ -72,7 +44,7 @@ def manhole(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) ->
                 view.pixel(at[0] + reach * radius * np.cos(a), max(at[1] + reach * radius * np.sin(a), 0.8))
                 for a in turn
             ]
-            blend(bgr, _blob(view, f32(ring), 0.5) * np.float32(0.9), [tone * shade] * 3)
+            blend(bgr, blob(view, f32(ring), 0.5) * np.float32(0.9), [tone * shade] * 3)
     for step in np.linspace(-0.7, 0.7, 7):
         a, b = (
             view.pixel(at[0] - 0.6 * radius, at[1] + step * radius),
@@ -94,7 +66,7 @@ def leaves(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> 
         shape = outline(rng, view, (x, z), rng.uniform(0.015, 0.045), 0.2, 8)
         blend(
             bgr,
-            _blob(view, shape, 0) * np.float32(rng.uniform(0.6, 1)),
+            blob(view, shape, 0) * np.float32(rng.uniform(0.6, 1)),
             palette[rng.integers(6)] * rng.uniform(0.7, 1.2),
         )
 
@@ -112,7 +84,7 @@ def stones(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> 
         ground = bgr[int(v), int(u)]
         for lift, share in ((0.0, 0.55), (0.5, 1.15)):
             shape = outline(rng, view, (x, z), radius, 0.15, 9) - f32((0, lift * radius * view.metre(z)))
-            blend(bgr, _blob(view, shape, 0), np.clip(ground * share * rng.uniform(0.85, 1.15), 0, 235))
+            blend(bgr, blob(view, shape, 0), np.clip(ground * share * rng.uniform(0.85, 1.15), 0, 235))
 
 
 def crack(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> None:
@@ -147,7 +119,7 @@ def shadow(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> 
     mask = np.zeros(bgr.shape[:2], np.float32)
     for _ in range(int(rng.integers(1, 12))):
         spot = (at[0] + rng.normal(0, 1.2), max(at[1] + rng.normal(0, 1.2), 2.0))
-        mask = np.maximum(mask, _blob(view, outline(rng, view, spot, rng.uniform(0.1, 1.4), 0.3), soft))
+        mask = np.maximum(mask, blob(view, outline(rng, view, spot, rng.uniform(0.1, 1.4), 0.3), soft))
     bgr *= 1 - mask[..., None] * np.float32(rng.uniform(0.3, 0.6))
 
 
@@ -160,7 +132,7 @@ def post(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> No
     shape = f32([(u - width / 2, v), (u + width / 2, v), (u + width / 2, top), (u - width / 2, top)])
     round_light = 0.75 + 0.25 * np.cos((np.arange(view.size, dtype=np.float32) - u) / width * 2.5)
     colour = tone * np.tile(round_light[None, :, None], (view.size, 1, 3)) * f32(rng.uniform(0.8, 1.1, 3))
-    blend(bgr, _blob(view, shape, 0.4), colour)
+    blend(bgr, blob(view, shape, 0.4), colour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,25 +171,25 @@ def stud(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point, make:
     light = float(np.clip(ground.mean() / 115, 0.5, 1.2))
     dust = np.float32(rng.uniform(0, 0.45))
     tone = (f32(make.tone) * light * rng.uniform(0.75, 1.05)) * (1 - dust) + ground * dust
-    blend(bgr, _blob(view, foot + f32((0.03 * metre * rng.normal(), 0.25 * lift[1])), 0.4) * np.float32(0.5), [25] * 3)
+    blend(bgr, blob(view, foot + f32((0.03 * metre * rng.normal(), 0.25 * lift[1])), 0.4) * np.float32(0.5), [25] * 3)
     side, top = (1.0, 0.82) if make.dome else (rng.uniform(0.35, 0.8), rng.uniform(0.55, 0.8))
-    blend(bgr, _blob(view, foot, 0.3), np.clip(tone * side * 0.8, 0, 245))
+    blend(bgr, blob(view, foot, 0.3), np.clip(tone * side * 0.8, 0, 245))
     raised = (foot - middle) * top + middle - lift
-    blend(bgr, _blob(view, raised, 0.3), np.clip(tone * (1.0 if make.dome else side), 0, 250))
-    whole = _blob(view, raised, 0.2)
+    blend(bgr, blob(view, raised, 0.3), np.clip(tone * (1.0 if make.dome else side), 0, 250))
+    whole = blob(view, raised, 0.2)
     if make.dome:
         if rng.random() < 0.6:
             _tyre_marks(rng, bgr, whole, middle - lift, radius * metre)
     elif rng.random() < 0.85:  # the glass, on the side that looks at us, and the other faces of the body
         near = sorted(range(count), key=lambda k: -foot[k, 1])[:2]
         face = f32([foot[near[0]], foot[near[1]], raised[near[1]], raised[near[0]]])
-        blend(bgr, _blob(view, face, 0.2), rng.uniform(0.2, 1.1) * f32(make.tone) * light)
+        blend(bgr, blob(view, face, 0.2), rng.uniform(0.2, 1.1) * f32(make.tone) * light)
         for share in rng.uniform(0, 0.8, int(rng.integers(0, 3))):
             strip = raised * (1 - share) + (middle - lift) * share
-            blend(bgr, _blob(view, strip, 0.2) * np.float32(0.8), np.clip(tone * rng.uniform(0.25, 1.3), 0, 250))
+            blend(bgr, blob(view, strip, 0.2) * np.float32(0.8), np.clip(tone * rng.uniform(0.25, 1.3), 0, 250))
     for _ in range(int(rng.integers(0, 4))):  # chips
         spot = (at[0] + rng.normal(0, 0.5) * radius, max(at[1] + rng.normal(0, 0.5) * radius, 0.8))
-        worn = _blob(view, outline(rng, view, spot, radius * rng.uniform(0.15, 0.5), 0.4, 8) - 0.7 * lift, 0.2)
+        worn = blob(view, outline(rng, view, spot, radius * rng.uniform(0.15, 0.5), 0.4, 8) - 0.7 * lift, 0.2)
         blend(bgr, worn * np.float32(rng.uniform(0.3, 0.9)), [rng.uniform(40, 120)] * 3)
 
 
@@ -236,7 +208,7 @@ def _tyre_marks(
 
 def glue(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point, make: Stud) -> None:
     """Where another marker stood: what held it, tarry or sandy."""
-    mask = _blob(view, outline(rng, view, at, make.across_m * rng.uniform(0.3, 0.8), 0.25), 0.5)
+    mask = blob(view, outline(rng, view, at, make.across_m * rng.uniform(0.3, 0.8), 0.25), 0.5)
     tone = rng.uniform(30, 190) * f32((rng.uniform(0.6, 1.0), 0.9, 1.0))
     blend(bgr, mask * np.float32(rng.uniform(0.3, 0.9)), tone)
 
@@ -276,40 +248,6 @@ def scrawl(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> 
     )
 
 
-def guard_rail(rng: np.random.Generator, view: View, bgr: FloatImage, at: Point) -> None:
-    """A steel rail along the road on its posts, with the reflectors that are screwed to it."""
-    side = 1.0 if at[0] >= 0 else -1.0
-    x, near = side * max(abs(at[0]), 1.2), max(at[1] * 0.6, 2.0)
-    low, high, steel = rng.uniform(0.35, 0.5), rng.uniform(0.68, 0.85), rng.uniform(110, 200)
-    along = np.linspace(near, near + rng.uniform(6, 25), 14)
-
-    def line(height_m: float) -> FloatImage:
-        points = [view.pixel(x, z) for z in along]
-        return f32([(u, v - height_m * view.metre(z)) for (u, v), z in zip(points, along, strict=True)])
-
-    step = rng.uniform(2, 4)
-    for z in np.arange(near, along[-1], step):
-        u, v = view.pixel(x, float(z))
-        width, top = 0.06 * view.metre(float(z)), v - (high + 0.05) * view.metre(float(z))
-        shape = f32([(u - width, v), (u + width, v), (u + width, top), (u - width, top)])
-        blend(bgr, _blob(view, shape, 0.3), [steel * 0.5] * 3)
-    for share, tone in ((0.0, 0.75), (0.25, 1.1), (0.5, 0.6), (0.75, 1.15)):  # the wave of the beam, from below
-        edges = (low + share * (high - low), low + (share + 0.25) * (high - low))
-        band = np.concatenate([line(edges[0]), line(edges[1])[::-1]])
-        blend(bgr, _blob(view, band, 0.4), np.clip([steel * tone] * 3, 0, 245))
-    colour = f32([(40, 170, 235), (225, 230, 232), (50, 50, 200)][int(rng.choice(3, p=[0.6, 0.25, 0.15]))])
-    middle, reach = (low + high) / 2, rng.uniform(0.04, 0.09)
-    for z in np.arange(near, along[-1], step * float(rng.choice([1, 2]))):
-        u, v = view.pixel(x, float(z))
-        m = view.metre(float(z))
-        cv, skew = v - middle * m, rng.uniform(0.3, 1.0)
-        plate = f32([(u - reach * m * skew, cv - reach * m), (u + reach * m, cv - 0.5 * reach * m)])
-        plate = np.concatenate(
-            [plate, f32([(u + reach * m, cv + 0.5 * reach * m), (u - reach * m * skew, cv + reach * m)])]
-        )
-        blend(bgr, _blob(view, plate, 0.2), np.clip(colour * rng.uniform(0.6, 1.1), 0, 250))
-
-
 CLUTTER: dict[Callable[[np.random.Generator, View, FloatImage, Point], None], float] = {
     stain: 2.5,
     patch: 0.7,
@@ -322,15 +260,25 @@ CLUTTER: dict[Callable[[np.random.Generator, View, FloatImage, Point], None], fl
     post: 0.5,
     studs: 1.4,
     scrawl: 0.5,
-    guard_rail: 0.25,
+    rubble: 0.7,
+    shrub: 0.6,
+    painted_kerb: 0.25,
+    guard_rail: 0.3,
 }
+UPRIGHT = {post, shrub, painted_kerb, guard_rail}  # what hides the ground behind it
 
 
-def scatter(rng: np.random.Generator, view: View, bgr: FloatImage) -> None:
-    """A few of everything, anywhere on the ground in view out to 30 m."""
+def scatter(rng: np.random.Generator, view: View, bgr: FloatImage) -> npt.NDArray[np.bool_]:
+    """A few of everything, anywhere on the ground in view out to 30 m; the pixels (h, w) that upright things cover."""
+    covered = np.zeros(bgr.shape[:2], dtype=np.bool_)
     for draw, mean in CLUTTER.items():
         for _ in range(int(rng.poisson(mean))):
             v = rng.uniform(max(view.horizon + view.focal * view.height_m / 30, 0), view.size)
             z = view.focal * view.height_m / max(v - view.horizon, 1)
-            if z > 1.5:
-                draw(rng, view, bgr, (float((rng.uniform(0, view.size) - view.centre) * z / view.focal), float(z)))
+            if z <= 1.5:
+                continue
+            before = bgr.copy() if draw in UPRIGHT else None
+            draw(rng, view, bgr, (float((rng.uniform(0, view.size) - view.centre) * z / view.focal), float(z)))
+            if before is not None:
+                covered |= np.abs(bgr - before).max(axis=2) > 4
+    return covered

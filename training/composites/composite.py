@@ -14,9 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.composites.clutter import blend, scatter, stud, stud_make, stud_row
+from training.composites.brush import blend
+from training.composites.clutter import scatter, scrawl, stud, stud_make, stud_row
 from training.composites.ground import FloatImage, View, draw_street, f32
 from training.composites.pieces import Image, Piece
+from training.composites.roadside import plain_wall
 from training.composites.windows import window_of
 from training.sources import Box, Label, Picture
 
@@ -188,6 +190,8 @@ def finish(rng: np.random.Generator, bgr: FloatImage) -> Image:
         kernel[length // 2] = 1 / length
         bgr = cv2.filter2D(bgr, -1, kernel)
     bgr = bgr * rng.uniform(0.7, 1.3) * f32(rng.uniform(0.96, 1.04, 3))
+    if rng.random() < 0.4:  # low sun, dust in the air, a white balance that follows the sand
+        bgr = bgr * f32((rng.uniform(0.75, 1.0), 1.0, rng.uniform(1.0, 1.1)))
     noise = rng.standard_normal((*bgr.shape[:2], 3)).astype(np.float32) * rng.uniform(0.5, 5)
     done = np.clip(bgr + noise, 0, 255).astype(np.uint8)
     coded = cv2.imencode(".jpg", done, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 93))])[1]
@@ -207,17 +211,24 @@ def drawn_scene(
     )
     street = draw_street(rng, view)
     bgr = street.bgr
-    scatter(rng, view, bgr)
+    covered = scatter(rng, view, bgr)
     wall = view.horizon + view.focal * view.height_m / rng.uniform(12, 45)
     if wall > 8 and backdrops:
-        _stand(rng, bgr, backdrops[int(rng.integers(len(backdrops)))], int(wall))
+        if rng.random() < 0.35:
+            _stand(rng, bgr, plain_wall(rng, size, size).astype(np.uint8), int(wall))
+            for _ in range(int(rng.poisson(0.7))):
+                scrawl(rng, view, bgr, (float(rng.normal(0, 5)), 20.0))
+        else:
+            _stand(rng, bgr, backdrops[int(rng.integers(len(backdrops)))], int(wall))
     rows = np.arange(size, dtype=np.float32)[:, None]
     lowest = view.horizon + view.focal * view.height_m / FARTHEST_M
     nearest = np.min([np.abs(street.across - kerb) for kerb in street.kerbs], axis=0)
     where = (0.12 + np.exp(-((nearest / 0.5) ** 2)) + 0.25 * (street.across > 0)) * (rows > max(lowest, wall + 2))
+    where = where * ~covered
     labels: list[Label] = []
     if rng.random() < 0.75:
-        count = int(np.clip(rng.geometric(0.22), 1, 14))
+        strewn = rng.random() < 0.15
+        count = int(rng.integers(12, 36) if strewn else np.clip(rng.geometric(0.22), 1, 14))
         labels = litter(rng, view, bgr, pieces, where.astype(np.float32), count)
     return Composite(finish(rng, bgr), tuple(labels), frozenset({"structures", "adverts", "private"}))
 

@@ -65,6 +65,8 @@ SURFACES: dict[str, tuple[tuple[float, float], tuple[float, float, float], float
     "green": ((50, 105), (0.55, 1.2, 0.95), 0.10, 0.26, 0.0),
 }
 
+BESIDE = ("slabs", "bricks", "concrete", "sand", "soil", "green", "old_asphalt")
+
 
 def grain(rng: np.random.Generator, x: FloatImage, z: FloatImage, scale_m: float) -> FloatImage:
     """Smooth noise of about unit spread over the ground, with features of about `scale_m` metres."""
@@ -129,9 +131,11 @@ def draw_street(rng: np.random.Generator, view: View) -> Street:
     road = rng.choice(["asphalt", "asphalt", "old_asphalt", "concrete"])
     bgr = surface(rng, str(road), across, along, pixel_m)
     kerbs, edge = [], 0.0
+    dry = rng.random() < 0.4  # a place where sand lies beside the road and drifts onto it
+    beside = ["sand", "sand", "soil", "concrete"] if dry else list(BESIDE)
     for width in (rng.uniform(0.8, 4.5), rng.uniform(1, 8)):
         kerbs.append(edge)
-        name = str(rng.choice(["slabs", "bricks", "concrete", "sand", "soil", "green", "old_asphalt"]))
+        name = str(rng.choice(beside))
         strip = surface(rng, name, across, along, pixel_m)
         inside = (across > edge)[..., None]
         soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.8)[..., None]
@@ -147,6 +151,11 @@ def draw_street(rng: np.random.Generator, view: View) -> Street:
         edge += width
     if rng.random() < 0.7:
         bgr = road_marks(rng, bgr, across, along, pixel_m)
+    if dry:
+        sand = surface(rng, "sand", across, along, pixel_m)
+        heaped = np.exp(-np.abs(across) / rng.uniform(0.2, 2.0)) + 0.35 * grain(rng, across, along, 0.4)
+        drift = np.clip(heaped * rng.uniform(0.3, 1.2), 0, 0.95)[..., None]
+        bgr = bgr * (1 - drift) + sand * drift
     bgr *= (1 + 0.12 * rng.standard_normal() * np.clip(across / 10, -1, 1))[..., None]
     return Street(bgr.astype(np.float32), x, z, across, tuple(kerbs))
 

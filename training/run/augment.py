@@ -40,6 +40,7 @@ def patrol_camera(strength: float) -> list[Any]:
             ],
             p=often(0.06),
         ),
+        A.PlanckianJitter(p=often(0.1)),
         A.RandomGamma(gamma_limit=(60, 160), p=often(0.1)),
         A.ToGray(p=often(0.01)),
         A.ImageCompression(quality_range=(35, 90), p=often(0.15)),
