@@ -188,12 +188,14 @@ def server(folder: Path, model: Path) -> Iterator[str]:
     words = ["serve", "--port", str(port), "--data", str(folder), "--model", str(model)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment |= {"JIEJING_MATTERS_FILE": str(table)}
-    process = subprocess.Popen([sys.executable, "-m", "jiejing", *words], env=environment, stderr=subprocess.DEVNULL)
+    log = folder.parent / "server.log"
+    with log.open("ab") as said:
+        process = subprocess.Popen([sys.executable, "-m", "jiejing", *words], env=environment, stderr=said)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):
             if process.poll() is not None:
-                sys.exit("the server ended")
+                sys.exit(f"the server ended: see {log}")
             try:
                 urllib.request.urlopen(f"{address}/health/ready", timeout=5).close()
                 break
