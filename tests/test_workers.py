@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -239,3 +239,28 @@ def test_closing_leaves_the_pipe_to_the_threads_that_use_it(files: list[Path]) -
         gc.collect()
         time.sleep(0.05)
     assert held() is None
+
+
+class ClosedMeanwhile:
+    """A pipe that another thread closes in the middle of a message."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+
+    def poll(self, timeout_s: float) -> bool:
+        """Something is there."""
+        return True
+
+    def recv(self) -> None:
+        """As `Connection.recv` does then."""
+        self.workers._closed = True
+        raise TypeError("'NoneType' object cannot be interpreted as an integer")
+
+
+def test_a_pipe_closed_in_the_middle_of_a_message_ends_the_watch_quietly() -> None:
+    """Closing the workers while a long answer comes in is no error of the watchdog's thread."""
+    workers = Workers()
+    workers._pipe = cast(Any, ClosedMeanwhile(workers))
+    workers._watch()
+    assert workers._closed
+    assert workers.replaced == 0

@@ -39,6 +39,8 @@ _STILLBORN = 3
 # Frames whose pixels a worker holds until they are shown: 80 MB of pictures of 12 megapixels.
 HELD = 16
 Item = TypeVar("Item")
+# What a pipe raises whose other end is gone, or that another thread closes in the middle of a long message (TypeError).
+_GONE = (EOFError, OSError, ValueError, TypeError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _post(pipe: Connection, outbox: queue.SimpleQueue[_Task | None]) -> None:
     while (task := outbox.get()) is not None:
         try:
             pipe.send((task.number, task.job))
-        except (OSError, ValueError):  # the worker is gone: the watchdog sees that too
+        except _GONE:  # the watchdog sees that too
             return
 
 
@@ -294,7 +296,7 @@ class Workers:
             try:
                 if pipe.poll(_TICK_S):
                     self._take(*pipe.recv())
-            except (EOFError, OSError, pickle.UnpicklingError):
+            except _GONE:
                 gone = True
             now = time.monotonic()
             with self._lock:
