@@ -58,6 +58,8 @@ def test_a_small_picture_is_not_blown_up() -> None:
     assert choose_input((320, 180), sizes) == (832, 480)
     assert choose_input((1280, 720), sizes) == (1280, 736)
     assert choose_input((3840, 2160), sizes) == (1280, 736)
+    # A better fitting shape is no reason either: 800×386 fills 1920×1088 a little better than 832×480.
+    assert choose_input((800, 386), ((832, 480), (1920, 1088))) == (832, 480)
 
 
 def copy_of_model(folder: Path) -> Path:

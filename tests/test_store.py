@@ -206,9 +206,9 @@ def test_what_quotes_a_strangers_file_can_be_kept(database: Database) -> None:
 
 def test_a_worker_is_dead_when_its_lease_or_its_process_is(database: Database) -> None:
     """A lease that nobody renewed, or whose process on this machine is gone, is lost; another machine's is believed."""
-    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     mark = process_mark(ended.pid)
-    ended.wait()
+    ended.communicate(b"\n")
     for name in ("alive", "killed", "late", "far"):
         renew(database, name)
     with database.writing("") as desk:

@@ -98,4 +98,5 @@ def process_mark(pid: int) -> str:
 
 
 def _is_alive(process: str) -> bool:
-    return process_mark(int(process.split()[0])) == process
+    pid, began = process.split()
+    return began != "gone" and process_mark(int(pid)) == process

@@ -63,14 +63,15 @@ class Letterbox:
 
 
 def choose_input(picture_wh: tuple[int, int], sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
-    """The input size for a picture: least padding first; among inputs of one shape the largest that enlarges it by no
-    more than a tenth (more pixels than the picture has cost time and show things at sizes never learnt)."""
+    """The input size for a picture: one that enlarges it by no more than a tenth where there is any (more pixels than
+    the picture has cost time and show things at sizes never learnt), then the least padding, then the largest; the
+    smallest of the best padded where all enlarge it."""
 
-    def worth(size: tuple[int, int]) -> tuple[float, bool, int]:
+    def worth(size: tuple[int, int]) -> tuple[bool, float, int]:
         inner = Letterbox.fit(picture_wh, size).inner_wh
         area = size[0] * size[1]
         enlarged = inner[0] > 1.1 * picture_wh[0]
-        return round(inner[0] * inner[1] / area, 1), not enlarged, -area if enlarged else area
+        return not enlarged, round(inner[0] * inner[1] / area, 1), -area if enlarged else area
 
     return max(sizes, key=worth)
 
