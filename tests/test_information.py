@@ -45,3 +45,15 @@ def test_diagonal_entries_are_known() -> None:
     information, (squares, diagonal), dense = problem(1)
     data = information.added_up(0, squares) + information.added_up(1, diagonal)
     assert data[information.diagonal] == pytest.approx(np.diag(dense))
+
+
+def test_more_unknowns_than_their_products_fit_into_32_bits() -> None:
+    """Scipy numbers small matrices in 32 bits; an hour of driving has 50,000 unknowns."""
+    size = 50_000
+    every = np.arange(size, dtype=np.int32)
+    information = Information(size, [(every, every), (every[1:], every[:-1]), (every[:-1], every[1:])])
+    ones = np.ones(size)
+    data = information.added_up(0, 3 * ones) + information.added_up(1, -ones[1:]) + information.added_up(2, -ones[1:])
+    solved = information.factor(data).solve(ones)
+    assert solved[size // 2] == pytest.approx(1.0)  # in the middle 3x - x - x = 1
+    assert data[information.diagonal] == pytest.approx(3 * ones)

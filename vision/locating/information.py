@@ -23,7 +23,9 @@ class Information:
 
     def __init__(self, size: int, parts: list[tuple[IntArray, IntArray]]) -> None:
         self.size = size
-        keys, places = np.unique(np.concatenate([column * size + row for row, column in parts]), return_inverse=True)
+        # In 64 bits: an hour of driving has too many unknowns for the 32 that scipy may number them with.
+        added = [column.astype(np.int64) * size + row for row, column in parts]
+        keys, places = np.unique(np.concatenate(added), return_inverse=True)
         self.indices, column = keys % size, keys // size
         self.indptr = np.searchsorted(column, np.arange(size + 1))
         self.diagonal = np.flatnonzero(self.indices == column)
