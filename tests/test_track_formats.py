@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.scenes import ORIGIN
@@ -87,6 +87,7 @@ def test_sentences_of_one_second_are_one_fix(tmp_path: Path) -> None:
     course=st.floats(0.0, 359.9),
     at=st.datetimes(datetime(1981, 1, 1), datetime(2079, 12, 31)),
 )
+@example(lon=0.0, lat=1.999999999999993, speed=2.0, course=0.0, at=datetime(2000, 1, 1))
 def test_what_is_written_is_read_back(lon: float, lat: float, speed: float, course: float, at: datetime) -> None:
     """RMC keeps position to a centimetre or two, time to a hundredth of a second, in every hemisphere and year."""
     raw = nmea_fixes(rmc(at.replace(tzinfo=UTC), lon, lat, speed, course).encode(), None)

@@ -197,7 +197,7 @@ def _full_day(fields: Sequence[str]) -> date | None:
 def _degrees(text: str, side: str, sides: str) -> float | None:
     """Degrees of dddmm.mmmm and its hemisphere."""
     match = re.fullmatch(r"(\d{1,3})(\d{2}(?:\.\d*)?)", text)
-    if match is None or side not in tuple(sides) or float(match[2]) >= 60:
+    if match is None or side not in tuple(sides) or float(match[2]) > 60:  # 60.000: rounded up
         return None
     value = int(match[1]) + float(match[2]) / 60
     return -value if side == sides[1] else value
