@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "simulate": ("training.simulate.commands", "app", "Draw streets with known truth: training pictures and patrols."),
     "dataset": ("training.commands", "dataset", "Check, import, split, preview and gather labelled pictures."),
     "train": ("training.commands", "train", "Train the detector; resumes after a kill."),
+    "average": ("training.commands", "average", "Average checkpoints: sounder far from the training pictures."),
     "evaluate": ("training.commands", "evaluate", "Measure a model, or with --cases the cases of a simulated city."),
     "redact": ("training.evaluation.redaction_commands", "app", "Measure how well people and plates are hidden."),
     "compare": ("training.commands", "compare", "Hold two models against each other on the same pictures."),

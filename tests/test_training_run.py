@@ -129,6 +129,48 @@ def test_a_killed_run_resumes_and_becomes_a_model_folder(home: Path, start: Path
     assert 0 < len(seen) <= 300
 
 
+def test_the_mean_of_two_passes_is_a_checkpoint(home: Path, start: Path, data: Path) -> None:
+    """A run keeps what each pass ended with; their mean has every weight between them and becomes a start again."""
+    import torch
+
+    from training.run.averaging import average, read_part
+    from training.run.config import TrainConfig
+    from training.run.network import load_checkpoint, start_of
+    from training.run.trainer import RunFolder, train
+
+    config = TrainConfig(
+        weights=start, epochs=2, size=64, batch=2, close_mosaic=0, warmup_epochs=0, cache=False, keep_every=1
+    )
+    last = train(config, data, RunFolder(home / "kept"))
+    early = last.parent / "epoch0.pt"
+    shares = average([read_part(f"{last}=3"), read_part(f"{early}=1")], home / "mean.pt")
+    assert sorted(shares.values()) == [0.25, 0.75]
+    first, second, mean = (load_checkpoint(path).state_dict() for path in (early, last, home / "mean.pt"))
+    moved = 0
+    for name, value in mean.items():
+        if value.is_floating_point():
+            wanted = 0.25 * first[name] + 0.75 * second[name]
+            assert torch.allclose(value, wanted, rtol=2e-3, atol=1e-4), name
+            moved += not torch.equal(first[name], second[name])
+    assert moved > 100
+    again = start_of(TrainConfig(weights=home / "mean.pt", size=64), data).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in mean.items())
+
+
+def test_a_mean_says_what_is_wrong_with_its_parts(home: Path, start: Path) -> None:
+    """No share, a share of nothing, one part alone, a missing file: each is named with its remedy."""
+    from training.errors import TrainingError
+    from training.run.averaging import average, read_part
+
+    for word in ("last.pt", "last.pt=", "last.pt=0", "last.pt=-1", "last.pt=inf", "last.pt=nan"):
+        with pytest.raises(TrainingError, match="CHECKPOINT=SHARE"):
+            read_part(word)
+    with pytest.raises(TrainingError, match="at least two"):
+        average([read_part(f"{start}=1")], home / "one.pt")
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        average([read_part(f"{home / 'none.pt'}=1"), read_part(f"{home / 'none.pt'}=1")], home / "one.pt")
+
+
 def _epochs(run: object) -> list[str]:
     table = run.path / "train" / "results.csv"  # type: ignore[attr-defined]
     return table.read_text().splitlines()[1:]

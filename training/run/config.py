@@ -33,6 +33,7 @@ class TrainConfig(BaseModel):
     activation: Literal["silu", "hardswish", "relu"] | None = Field(
         None, description="of all convolutions; hardswish and relu cost a CPU far less; as the start has it without one"
     )
+    keep_every: int = Field(0, ge=0, description="keep every so-many-th pass for `jiejing average`; 0 none")
     freeze: int = Field(0, ge=0, le=22, description="layers from the input on that stay as they are")
     threads: int = Field(2, ge=1, description="CPU threads")
     bfloat16: bool = Field(True, description="bfloat16 arithmetic on a CPU (2.5 times faster where AMX is there)")
@@ -68,6 +69,7 @@ class TrainConfig(BaseModel):
             "nms": False,  # the curves show the one-to-one head; `jiejing evaluate` measures what ships
             "deterministic": True,
             "patience": self.epochs,
+            "save_period": self.keep_every or -1,
         }
 
 
