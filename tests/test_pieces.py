@@ -156,3 +156,20 @@ def _resized(found: Detections, factor: float, size: tuple[int, int]) -> Detecti
     """The same boxes in a picture so many times as large; pixel centres are whole numbers."""
     boxes: FloatArray = (found.boxes_xyxy + 0.5) * factor - 0.5
     return replace(found, boxes_xyxy=boxes, size_wh=size)
+
+
+@pytest.mark.parametrize("off", [(1.0, -13.0), (1.5, -16.0), (-1.0, -12.0)])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_false_box_does_not_say_where_a_far_thing_stands(off: tuple[float, float], seed: int) -> None:
+    """A bin seen from afar and then no more, and one false box near its line of sight: with it the bin would stand
+    ten metres off and sure of it."""
+    times, places = drive(rate_hz=5.0)
+    thing = Thing("bin", 4.0, 52.0)
+    ghost = Thing("garbage", thing.east_m + off[0], thing.north_m + off[1], (0.7, 0.6, 0.6))
+    frames = [f for f in frames_of([thing], times, places, jitter_px=1.5, seed=seed) if f.time_s < 2.5]
+    frames += [f for f in frames_of([], times, places) if f.time_s >= 2.5]
+    frames[19] = frames_of([ghost], times, places, jitter_px=1.5, seed=seed)[19]
+    for found in locate(frames, consumer_track(times, places, seed), CAMERA).sightings:
+        if found.frames > 2:
+            east, north, _ = ORIGIN.to_enu(found.longitude_deg, found.latitude_deg)
+            assert np.hypot(east - thing.east_m, north - thing.north_m) < 1.5 * found.error_radius_m

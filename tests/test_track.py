@@ -169,6 +169,14 @@ def test_a_vehicle_that_backs_out_does_not_turn_round(seed: int) -> None:
     assert np.abs(wrap_deg(track.poses_at(times).heading_deg)).max() < 20.0
 
 
+def test_a_straight_street_is_driven_straight() -> None:
+    """The receiver's white noise is no steering: at 8 m/s it would turn a path through the fixes by some degrees."""
+    times, places = drive(seconds=40.0, speed_mps=8.0)
+    headings = [consumer_track(times, places, seed).poses_at(times).heading_deg for seed in range(10)]
+    off = np.abs((np.concatenate(headings) + 180.0) % 360.0 - 180.0)
+    assert np.percentile(off, 90) < 3.2
+
+
 def test_turning_round_is_still_turning() -> None:
     """Half a circle of eight metres' radius ends heading the other way, forwards."""
     angle = np.linspace(0.0, np.pi, 26)

@@ -32,8 +32,10 @@ OWN_MOTION_S = 0.5
 # While the vehicle hardly moves things are waited for longer: what hides them drives on.
 WAITING_S, WAITING_M = 60.0, 3.0
 # Radians by which a frame may be turned against the last one and what that was turning by: at once, per second squared,
-# and for how long a turn goes on; what an unlikely turn costs, and beyond what none is tried.
-TURN_SIGMA, TURN_CHANGE, TURN_MEMORY_S = np.radians(0.1), np.radians(3.0), 2.0
+# and as a share of what the path turns by there, within a second; for how long a turn goes on; what an unlikely turn
+# costs, and beyond what none is tried.
+TURN_SIGMA, TURN_CHANGE, TURN_SHARE, BEND_NEAR_S = np.radians(0.1), np.radians(1.0), 0.25, 1.0
+TURN_MEMORY_S = 2.0
 TURN_PRICE, MOST_TURN = 0.4, np.radians(15.0)
 _STEP, _GRID = np.radians(0.5), np.radians(0.1)
 _EDGES = np.arange(4)
@@ -280,8 +282,18 @@ class Course:
         self.lens_m, self.heading = seen.lens_m.copy(), seen.heading.copy()
         step = np.diff(seen.time_s, prepend=seen.time_s[:1])
         self.way_m = np.cumsum(np.linalg.norm(np.diff(seen.lens_m, axis=0, prepend=seen.lens_m[:1]), axis=1))
-        self.doubt = TURN_SIGMA + TURN_CHANGE * np.minimum(step, 1.0) ** 2
+        step = np.minimum(step, 1.0)
+        self.doubt = TURN_SIGMA + TURN_CHANGE * step**2 + TURN_SHARE * step * self._bending()
         self.off, self.rate = np.zeros(len(step)), 0.0
+
+    def _bending(self) -> FloatArray:
+        """How fast (k,) the path turns at most about each frame, radians per second."""
+        if len(self.times) < 2:
+            return np.zeros(len(self.times))
+        rate = np.abs(np.gradient(np.unwrap(self.raw_heading), self.times))
+        low = np.searchsorted(self.times, self.times - BEND_NEAR_S)
+        high = np.searchsorted(self.times, self.times + BEND_NEAR_S, side="right")
+        return np.array([rate[a:b].max() for a, b in zip(low, high, strict=True)])
 
     def goes_on(self, k: int) -> None:
         """Carry what is known to frame k; call it for each frame in turn."""

@@ -36,18 +36,21 @@ def resorted(
     solved: IntArray,
     frames: FrameStates,
     camera: Camera,
+    loose: IntArray,
 ) -> IntArray:
     """Labels (n,) in which each box of a frame shows the thing that suits it best, and no thing is shown twice.
 
     `still`: the candidates solved one by one; `solved` (s,): those that stand. Boxes of other followed things stay
-    where they are, but for those of splinters.
+    where they are, but for those of splinters; `loose` (l,): boxes of no thing that may be one's.
     """
     label = candidates.label.copy()
     count = len(candidates)
     size = np.bincount(label[label >= 0], minlength=count)
     stands = np.zeros(count, dtype=bool)
     stands[solved] = True
-    boxes = np.flatnonzero((label >= 0) & (stands[label] | (size[label] <= SPLINTER)))
+    free = (label >= 0) & (stands[label] | (size[label] <= SPLINTER))
+    free[loose] = True
+    boxes = np.flatnonzero(free)
     if not len(boxes) or not len(solved):
         return label
     rows, things, off = _pairs(seen, spots, candidates, still, solved, boxes, frames, camera)

@@ -41,6 +41,8 @@ BASE_SIGMA, RAISED_BASE_SIGMA = 0.1, 0.5
 MOVING_SIGMA_MPS = 6.0
 # Before looking a thing may stand anywhere about its first rough place.
 PLACE_SIGMA_M = 400.0
+# So much of a box's miss is its own at least: keeps what it alone holds from dividing by nothing.
+_LEAST_LEFT = 1e-6
 # How far one round may carry each unknown: metres, radians, logarithms, metres and radians per second.
 _STEP_LIMIT = np.array([8.0, 8.0, 0.4, 0.4, 0.4, 0.4, 0.5, 5.0, 5.0, 0.03, 0.06, 0.1, 0.1])
 
@@ -194,12 +196,8 @@ def _normal(
             total[filled] = np.add.reduceat(values, bounds[filled], axis=0)
         return total
 
-    own_rows, own_frames = apart(frames, rows, at[:, THING:])
-    off, by_thing, by_frame = linearise(own_rows, at[:, :THING], own_frames, camera)
+    off, slope = _slopes(rows, at, frames, camera)
     cost, trust = robust(off)
-    turn = by_frame[..., HEADING, None]
-    rate = turn * rows.elapsed_s[:, None, None]
-    slope = np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1], turn, rate], axis=2)
     weighted = slope * trust[..., None]
     information = summed(weighted.swapaxes(1, 2) @ slope)
     gradient = summed((weighted * off[..., None]).sum(axis=1))
@@ -207,6 +205,30 @@ def _normal(
     information[:, np.arange(UNKNOWN), np.arange(UNKNOWN)] += weight
     total = summed(cost.sum(axis=1)) + 0.5 * (away**2 * weight).sum(axis=1)
     return total, information, gradient + away * weight
+
+
+def _slopes(rows: BoxRows, at: FloatArray, frames: FrameStates, camera: Camera) -> tuple[FloatArray, FloatArray]:
+    """Whitened residuals (n, 4) and their derivatives (n, 4, 13) by the thing and its nuisances, at states (t, 13)."""
+    own_rows, own_frames = apart(frames, rows, at[:, THING:])
+    off, by_thing, by_frame = linearise(own_rows, at[:, :THING], own_frames, camera)
+    turn = by_frame[..., HEADING, None]
+    rate = turn * rows.elapsed_s[:, None, None]
+    return off, np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1], turn, rate], axis=2)
+
+
+def against_others(rows: BoxRows, solved: Solved, frames: FrameStates, camera: Camera) -> FloatArray:
+    """By how many squared sigmas (n,) each box misses what the other boxes of its thing make expect.
+
+    A lone near box may hold a thing where it wants it, and then fits: its residual r is what its own pull H (the part
+    of the solution's information that comes from it) leaves of the miss, which is (I − H)⁻¹ r with covariance
+    (I − H)⁻¹ (R. D. Cook and S. Weisberg, Residuals and Influence in Regression, 1982, section 2.2).
+    """
+    off, slope = _slopes(rows, np.concatenate([solved.things, solved.own], axis=1), frames, camera)
+    scale = np.sqrt(robust(off)[1])
+    off, slope = off * scale, slope * scale[..., None]
+    spread = np.linalg.inv(solved.information)[rows.thing]
+    left = np.eye(4) * (1 + _LEAST_LEFT) - slope @ spread @ slope.swapaxes(1, 2)
+    return np.asarray(np.einsum("ni,ni->n", off, np.linalg.solve(left, off[..., None])[..., 0]))
 
 
 def apart(frames: FrameStates, rows: BoxRows, own: FloatArray) -> tuple[BoxRows, FrameStates]:

@@ -25,6 +25,7 @@ from vision.locating.cuboid import V_EAST, FrameStates
 from vision.locating.observations import BoolArray, IntArray, Observations
 from vision.locating.pieces import one_thing
 from vision.locating.reassign import resorted
+from vision.locating.strays import strays
 from vision.locating.together import Ground, Together, ground_of, solve_together
 from vision.tracks.track import Poses, Track
 
@@ -106,14 +107,24 @@ def standing_things(
     candidates, judged, stands = _judged(seen, spots, label, shake_px, joint.frames, camera, trust)
     if foresee is not None:
         foresee(np.where((label >= 0) & stands[label], label, -1), candidates.names)
+    loose = np.zeros(0, dtype=np.int64)
     for _ in range(SORTINGS):
         before = label
+        wrong = strays(seen, candidates, judged.still, stands, joint.frames, camera)
+        if len(wrong):
+            label = label.copy()
+            label[wrong] = -1
+            loose = np.union1d(loose, wrong)
+            candidates, judged, stands = _judged(
+                seen, spots, label, shake_px, joint.frames, camera, trust, (candidates, judged)
+            )
         label = one_thing(seen, candidates, judged.still, judged.prior, stands, joint.frames, camera, trust.own)
         if label.max() < before.max():
             candidates, judged, stands = _judged(
                 seen, spots, label, shake_px, joint.frames, camera, trust, (candidates, judged)
             )
-        sorted_ = compact(resorted(seen, spots, candidates, judged.still, np.flatnonzero(stands), joint.frames, camera))
+        alone, spare = np.flatnonzero(stands), loose[label[loose] < 0]
+        sorted_ = compact(resorted(seen, spots, candidates, judged.still, alone, joint.frames, camera, spare))
         if (sorted_ == label).all():
             break
         label = sorted_

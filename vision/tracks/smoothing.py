@@ -22,6 +22,9 @@ STATES = 7  # east, north, heading, speed, curvature, error east, error north
 # held for some seconds.
 SPEED_WALK = 1.0
 TIGHTEST_CURVATURE, SIDEWAYS_MPS2, BEND_S = 0.12, 2.5, 3.0
+# Mostly the wheel is held: from knot to knot it is turned by this share of what bends need, but Cauchy's tails leave
+# room for corners.
+STEADY = 0.35
 SLIP_M, HEADING_WALK = 0.05, np.radians(0.3)
 # A phone's receiver: most of its error wanders with the satellites and the facades, a fifth of it is white.
 ERROR_MEMORY_S, WHITE_SHARE = 30.0, 0.2
@@ -231,8 +234,14 @@ class PathProblem:
         place = np.sqrt(SPEED_WALK**2 * dt**3 / 12 + SLIP_M**2 * dt)
         bending = (self.bend[1:] + self.bend[:-1]) / 2 * np.sqrt(1 - self.bend_keep**2)
         turning = np.sqrt(HEADING_WALK**2 * dt + (bending * speed * dt) ** 2 / 12)
-        sigma = np.stack([place, place, turning, SPEED_WALK * np.sqrt(dt), bending, wander, wander], axis=1)
-        return r / sigma, from_ / sigma[:, :, None], to / sigma[:, :, None]
+        sigma = np.stack([place, place, turning, SPEED_WALK * np.sqrt(dt), STEADY * bending, wander, wander], axis=1)
+        r, from_, to = r / sigma, from_ / sigma[:, :, None], to / sigma[:, :, None]
+        # Cauchy weights: r² w² = 2 r² / (1 + r²).
+        weight = np.sqrt(2 / (1 + r[:, 4] ** 2))
+        r[:, 4] *= weight
+        from_[:, 4] *= weight[:, None]
+        to[:, 4] *= weight[:, None]
+        return r, from_, to
 
     def _alone(self, s: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Whitened residuals (k, 7) of a fix and of the priors at each knot, and the derivatives (k, 7, 7)."""
@@ -276,7 +285,11 @@ def _cost(alone: FloatArray, between: FloatArray) -> float:
     # r² w² = x² / (1 + x²/9); undo to x², then the Cauchy loss.
     w2 = (alone[:, :2] ** 2).sum(axis=1)
     x2 = w2 / np.maximum(1 - w2 / 9.0, 1e-9)
-    return float((9.0 * np.log1p(x2 / 9.0)).sum() + (alone[:, 2:] ** 2).sum() + (between**2).sum()) / 2
+    # Likewise of steering, whose r² w² = 2 x² / (1 + x²).
+    steering2 = between[:, 4] ** 2
+    steered = 2 * np.log1p(steering2 / np.maximum(2 - steering2, 1e-9)) - steering2
+    alone2, between2 = (alone[:, 2:] ** 2).sum(), (between**2).sum()
+    return float((9.0 * np.log1p(x2 / 9.0)).sum() + alone2 + between2 + steered.sum()) / 2
 
 
 def _solve(diagonal: FloatArray, coupling: FloatArray, right: FloatArray, damping: float) -> FloatArray:
