@@ -109,6 +109,21 @@ def test_the_receiver_errs_as_it_says() -> None:
     assert 0.5 * GNSS_SIGMA_M < np.std(np.concatenate(off)) < 1.6 * GNSS_SIGMA_M
 
 
+def test_corners_are_taken_slowly_both_ways() -> None:
+    """Within five metres of a corner the track moves by no more than 6 m/s, whichever way the pass goes."""
+    city = build_city(5, **SMALL)
+    corners, _ = city.along(city.corners_m)
+    assert len(corners) > 0
+    for number in range(4):
+        track = drive(city, number).track
+        lon, lat = track.frame.to_lonlat(track.enu_m[:, :2])
+        path = ORIGIN.to_enu(lon, lat)[:, :2]
+        speed = np.hypot(*np.diff(path, axis=0).T)
+        near = np.hypot(*(path[:-1, None] - corners[None]).transpose(2, 0, 1)).min(axis=1) < 5
+        assert near.any()
+        assert speed[near].max() < 6.0 < speed.max()
+
+
 def test_the_same_evaluation_twice_gives_the_same_figures() -> None:
     """Figures depend on the seed alone, and come as JSON and as a table."""
     first, again = (evaluate_cases(2, **SMALL, known_places=True) for _ in range(2))

@@ -60,8 +60,9 @@ def drive(city: City, number: int, *, stops_m: Sequence[float] | None = None, st
     `stops_m`: where it stops, metres along the way, instead of at places drawn; `steady`: at one speed otherwise.
     """
     rng = np.random.default_rng([city.seed, 2, number])
-    way_m, time_s = _motion(city, rng, stops_m, steady)
     backward = number % 2 == 1
+    corners_m = city.length_m - city.corners_m if backward else city.corners_m
+    way_m, time_s = _motion(city.length_m, corners_m, rng, stops_m, steady)
     rate = float(rng.choice([2.0, 3.0, 5.0]))
     times = np.arange(0.0, time_s[-1], 1 / rate)
     points, heading = _on_road(city, np.interp(times, time_s, way_m), backward)
@@ -84,16 +85,18 @@ def drive(city: City, number: int, *, stops_m: Sequence[float] | None = None, st
 
 
 def _motion(
-    city: City, rng: np.random.Generator, stops_m: Sequence[float] | None, steady: bool
+    length_m: float, corners: FloatArray, rng: np.random.Generator, stops_m: Sequence[float] | None, steady: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Metres driven (n,) at seconds (n,): slow in corners, with stops, never quicker than 11 m/s."""
+    """Metres driven (n,) at seconds (n,): slow in corners, with stops, never quicker than 11 m/s.
+
+    `corners`: metres from where this pass begins.
+    """
     step = 0.2
-    corners = city.corners_m
-    drawn = [*corners[rng.random(len(corners)) < 0.3] - 15.0, *rng.uniform(50, city.length_m, 3)]
+    drawn = [*corners[rng.random(len(corners)) < 0.3] - 15.0, *rng.uniform(50, length_m, 3)]
     stops = sorted(drawn if stops_m is None else stops_m)
     way, speed, wish = [0.0], 5.0, rng.uniform(7.0, 10.0)
     speed = wish if steady else speed
-    while way[-1] < city.length_m:
+    while way[-1] < length_m:
         here = way[-1]
         wish += 0.0 if steady else rng.normal(0, 0.15) + 0.02 * (8.5 - wish)
         near_corner = len(corners) and np.abs(corners - here).min() < 18.0
@@ -105,7 +108,7 @@ def _motion(
             stops.pop(0)
             way.extend([here] * int(rng.uniform(4, 25) / step))
             speed = 0.5
-        way.append(min(here + max(speed, 0.5) * step, city.length_m))
+        way.append(min(here + max(speed, 0.5) * step, length_m))
     return np.array(way), step * np.arange(len(way))
 
 
