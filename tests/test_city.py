@@ -1,4 +1,4 @@
-"""The simulated city, and the release gate: cases scored against it on a fixed seed."""
+"""The simulated city, and the release gate: cases scored against it on fixed seeds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from serve.cases.matters import read_matters
 from training.city.drive import CAMERA, GNSS_SIGMA_M, drive
@@ -150,26 +151,22 @@ def test_rules_that_never_join_are_found_out() -> None:
     assert hasty.wrongly_closed > usual.wrongly_closed
 
 
-def _at_least(value: float | None, bound: float) -> bool:
-    return value is not None and value >= bound
-
-
-def _at_most(value: float | None, bound: float) -> bool:
-    return value is not None and value <= bound
-
-
 @pytest.fixture(scope="module")
-def gate() -> CaseFigures:
-    """Ten passes over two kilometres with eighty things, places with honest errors."""
-    return evaluate_cases(2026, km=2.0, things=80, passes=10, known_places=True)
+def gate() -> list[CaseFigures]:
+    """Four cities: ten passes over two kilometres with eighty things, places with honest errors."""
+    return [evaluate_cases(seed, km=2.0, things=80, passes=10, known_places=True) for seed in range(2026, 2030)]
 
 
-def test_release_gate_of_the_case_rules(gate: CaseFigures) -> None:
-    """With honest places: precision and recall of 95 % or more, at most one duplicate and one case wrongly closed in
-    a hundred, and what is gone is noted at the first pass that could see."""
-    assert _at_least(gate.precision, 0.95)
-    assert _at_least(gate.recall, 0.95)
-    assert _at_most(gate.duplicates, 0.0125)
-    assert _at_most(gate.wrongly_closed, 0.0125)
-    assert _at_least(gate.gone_noted, 0.95)
-    assert _at_most(gate.median_error_m, 1.5)
+def test_release_gate_of_the_case_rules(gate: list[CaseFigures]) -> None:
+    """With honest places: precision and recall of 95 % or more; duplicates, cases closed wrongly (1 %) and what is gone
+    without a note at the first pass that could see (5 %) are no more than such rates bring about by chance, nineteen
+    times of twenty."""
+    counts = {name: sum(one.counts[name] for one in gate) for name in gate[0].counts}
+    things = sum(round(one.things) for one in gate)
+    assert counts["right cases"] >= 0.95 * sum(one.cases for one in gate)
+    assert all(one.recall is not None and one.recall >= 0.95 for one in gate)
+    assert counts["duplicates"] <= binom.ppf(0.95, things, 0.01)
+    assert counts["wrongly closed"] <= binom.ppf(0.95, things, 0.01)
+    assert counts["gone"] > 50
+    assert counts["gone"] - counts["gone and noted"] <= binom.ppf(0.95, counts["gone"], 0.05)
+    assert all(one.median_error_m is not None and one.median_error_m <= 1.5 for one in gate)
