@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="run folder; what is done in it is not done again")
     parser.add_argument("--model", default="street-n", help="the published model: folder or shipped name")
     parser.add_argument("--stops", type=int, default=320, help="pictures on the patrol")
-    parser.add_argument("--others", type=int, default=40, help="confirmed, and as many ordinary pictures in a pass")
+    parser.add_argument("--others", type=int, default=120, help="confirmed, and as many ordinary pictures in a pass")
     parser.add_argument("--repeat", type=int, default=5, help="how often a corrected picture is shown in a pass")
     parser.add_argument("--set", action="append", default=[], dest="settings", help="name=value for the run")
     parser.add_argument("--input", action="append", default=[], dest="inputs", help="input sizes of the export")
