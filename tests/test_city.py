@@ -162,7 +162,7 @@ def test_release_gate_of_the_case_rules(gate: list[CaseFigures]) -> None:
     without a note at the first pass that could see (5 %) are no more than such rates bring about by chance, nineteen
     times of twenty."""
     counts = {name: sum(one.counts[name] for one in gate) for name in gate[0].counts}
-    things = sum(round(one.things) for one in gate)
+    things = sum(one.things for one in gate)
     assert counts["right cases"] >= 0.95 * sum(one.cases for one in gate)
     assert all(one.recall is not None and one.recall >= 0.95 for one in gate)
     assert counts["duplicates"] <= binom.ppf(0.95, things, 0.01)
