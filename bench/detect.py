@@ -5,8 +5,9 @@
 
 Interleaved: in each round every side sees the same files once, in a process of its own; medians of the per-round
 ratios. The peers run as shipped (`predict(folder, stream=True)`, their own thread settings: all cores); ours has two
-threads. The floor is measured in the same run: decoding each file at an eighth of its size in grey, hardly more
-than entropy decoding, and the network's convolution operations at the speed of one large INT8 convolution. With
+threads. The floor is measured in every round as well, in as many threads: decoding each file at an eighth of its size
+in grey, hardly more than entropy decoding, and the network's convolution operations at the speed of one large INT8
+convolution. With
 `--labelled`, mAP50-95 of every side on the same labelled pictures. `--weights` is the checkpoint that the shipped model
 was exported from; without it only ours is measured. `--int8-data` is the data set file for the peer's INT8 export.
 """
@@ -14,29 +15,17 @@ was exported from; without it only ours is measured. `--int8-data` is the data s
 from __future__ import annotations
 
 import argparse
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import simplejpeg
 
 from bench.interleave import Side, machine, middle, ratio, rounds, tell
 from bench.material import draw_pictures
-
-
-def entropy_s(files: list[Path]) -> float:
-    """CPU seconds per file for hardly more than entropy decoding; the least of three passes."""
-    passes = []
-    for _ in range(3):
-        begin = time.process_time()
-        for file in files:
-            simplejpeg.decode_jpeg(file.read_bytes(), "GRAY", min_height=1, min_width=1, min_factor=1)
-        passes.append((time.process_time() - begin) / len(files))
-    return min(passes)
 
 
 def convolution_ops(input_wh: tuple[int, int], folder: str | None = None) -> float:
@@ -58,36 +47,18 @@ def convolution_ops(input_wh: tuple[int, int], folder: str | None = None) -> flo
     return total
 
 
-def best_convolution_ops_per_s() -> float:
-    """What one thread reaches in a large INT8 convolution (3×3, 256 channels, 80×80), the best of many runs."""
-    import openvino as ov
-    from openvino import opset13 as op
-
-    rng = np.random.default_rng(0)
-    data = op.parameter([1, 256, 80, 80], ov.Type.f32)
-    scaled = op.fake_quantize(data, *(np.float32(v) for v in (0, 1, 0, 1)), 256)
-    weights = op.convert(op.constant(rng.integers(-127, 127, (256, 256, 3, 3)).astype(np.int8)), "f32")
-    weights = op.multiply(weights, op.constant(np.full((256, 1, 1, 1), 0.01, np.float32)))
-    result = op.convolution(scaled, weights, [1, 1], [1, 1], [1, 1], [1, 1])
-    again = op.fake_quantize(result, *(np.float32(v) for v in (-1, 1, -1, 1)), 256)
-    network = ov.Model([again], [data])
-    options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
-    request = ov.Core().compile_model(network, "CPU", options).create_infer_request()
-    inputs, took = [rng.random((1, 256, 80, 80), np.float32)], []
-    for _ in range(30):
-        request.infer(inputs)
-        took += [p.real_time.total_seconds() for p in request.get_profiling_info() if p.node_type == "Convolution"]
-    return 2.0 * 256 * 80 * 80 * 256 * 9 / min(took)
-
-
-def floor(files: list[Path], input_wh: tuple[int, int], model: str | None = None) -> dict[str, float]:
-    """The least CPU milliseconds that a picture can cost on this machine."""
-    entropy, ops, speed = entropy_s(files), convolution_ops(input_wh, model), best_convolution_ops_per_s()
+def floor(taken: dict[str, list[dict[str, Any]]], count: int, operations: float) -> dict[str, float]:
+    """The least CPU milliseconds that a picture can cost on this machine, and its share of what ours took, medians of
+    the rounds; `operations` of the network's convolutions for one picture."""
+    least = [row["entropy"] / count + operations / row["operations_per_s"] for row in taken["floor"]]
+    shares = [low * count / row["cpu"] for low, row in zip(least, taken["ours"], strict=True)]
     return {
-        "entropy_ms": round(1e3 * entropy, 2),
-        "convolution_gops": round(ops / 1e9, 2),
-        "best_int8_convolution_gops_per_s": round(speed / 1e9),
-        "floor_ms": round(1e3 * (entropy + ops / speed), 2),
+        "entropy_ms": round(1e3 * middle(taken["floor"], "entropy", count), 2),
+        "convolution_gops": round(operations / 1e9, 2),
+        "best_int8_convolution_gops_per_s": round(middle(taken["floor"], "operations_per_s") / 1e9),
+        "floor_ms": round(1e3 * statistics.median(least), 2),
+        "share": round(statistics.median(shares), 3),
+        "shares": [round(share, 3) for share in shares],
     }
 
 
@@ -153,7 +124,8 @@ def main() -> None:
         if args.weights and args.int8_data:
             made = export_int8(args.weights, args.python, args.input, args.int8_data, work)
             sides["predict_int8"] = Side("ultralytics", args.python, {"weights": str(made), "size": args.input})
-        taken = rounds(sides, args.rounds, "folder", path=str(work / "12mp"))
+        beside = {"floor": Side("floor", sys.executable, {})}
+        taken = rounds({**sides, **beside}, args.rounds, "folder", path=str(work / "12mp"))
         count = len(files)
         result: dict[str, Any] = {
             "machine": machine(args.python),
@@ -163,19 +135,18 @@ def main() -> None:
             "input": {"ours": wide, "peers": args.input},
             "rounds": args.rounds,
             "per_picture_s": {
-                side: {key: middle(rows, key, count) for key in ("wall", "cpu")} for side, rows in taken.items()
+                side: {key: middle(taken[side], key, count) for key in ("wall", "cpu")} for side in sides
             },
-            "raw": {side: [[round(r[k], 3) for k in ("wall", "cpu")] for r in rows] for side, rows in taken.items()},
+            "raw": {side: [[round(r[k], 3) for k in ("wall", "cpu")] for r in taken[side]] for side in sides},
         }
         for peer in list(sides)[1:]:
             result[f"times_faster_than_{peer}"] = {key: ratio(taken, peer, key) for key in ("wall", "cpu")}
-        result["floor"] = floor(files, wide, args.model)
-        result["floor"]["share"] = round(result["floor"]["floor_ms"] / 1e3 / middle(taken["ours"], "cpu", count), 3)
+        result["floor"] = floor(taken, count, convolution_ops(wide, args.model))
         if args.labelled:
             square = Side("ours", sys.executable, mine | {"input_wh": (args.input, args.input)})
             result["accuracy"] = accuracies({**sides, "ours": square}, args.labelled)
             square.close()
-        for side in sides.values():
+        for side in (*sides.values(), *beside.values()):
             side.close()
         tell(result, args.out)
 

@@ -1,7 +1,7 @@
 """One side of a comparison in a process of its own: `python bench/side.py WHAT SETTINGS`, told what to do by lines.
 
 Reads JSON lines {"do": task, …} from stdin; answers each with {"wall": s, "cpu": s, …} on stdout. The CPU time is that
-of this process and of its children together. WHAT is `ours` or `ultralytics`.
+of this process and of its children together. WHAT is `ours`, `ultralytics` or `floor`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 Task = Callable[[dict[str, Any]], dict[str, Any]]
@@ -117,6 +120,44 @@ def ultralytics(settings: dict[str, Any]) -> dict[str, Task]:
     return {"folder": folder, "accuracy": accuracy, "latency": latency, "video": video}
 
 
+def floor(settings: dict[str, Any]) -> dict[str, Task]:
+    """What no detector can do without, in as many threads as ours has, so that the machine is as busy."""
+    import openvino as ov
+    import simplejpeg
+    from openvino import opset13 as op
+
+    def coefficients(file: Path) -> None:
+        """Hardly more than entropy decoding: an eighth of the size, in grey."""
+        simplejpeg.decode_jpeg(file.read_bytes(), "GRAY", min_height=1, min_width=1, min_factor=1)
+
+    rng = np.random.default_rng(0)
+    data = op.parameter([1, 256, 80, 80], ov.Type.f32)
+    scaled = op.fake_quantize(data, *(np.float32(v) for v in (0, 1, 0, 1)), 256)
+    weights = op.convert(op.constant(rng.integers(-127, 127, (256, 256, 3, 3)).astype(np.int8)), "f32")
+    weights = op.multiply(weights, op.constant(np.full((256, 1, 1, 1), 0.01, np.float32)))
+    result = op.convolution(scaled, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+    again = op.fake_quantize(result, *(np.float32(v) for v in (-1, 1, -1, 1)), 256)
+    options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
+    request = ov.Core().compile_model(ov.Model([again], [data]), "CPU", options).create_infer_request()
+    inputs, operations = [rng.random((1, 256, 80, 80), np.float32)], 2.0 * 256 * 80 * 80 * 256 * 9
+
+    def folder(task: dict[str, Any]) -> dict[str, Any]:
+        """CPU seconds of entropy decoding, and the operations a second that one thread reaches in a large INT8
+        convolution (3×3, 256 channels, 80×80), the best of many runs."""
+        files = sorted(Path(task["path"]).iterdir())
+        begin = time.process_time()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(coefficients, files))
+        entropy, took = time.process_time() - begin, []
+        for _ in range(30):
+            request.infer(inputs)
+            nodes = request.get_profiling_info()
+            took += [node.real_time.total_seconds() for node in nodes if node.node_type == "Convolution"]
+        return {"entropy": entropy, "operations_per_s": operations / min(took)}
+
+    return {"folder": folder}
+
+
 def median_s(run: Callable[[], Any], times: int) -> float:
     """Median wall seconds of one call."""
     run()
@@ -130,7 +171,7 @@ def median_s(run: Callable[[], Any], times: int) -> float:
 
 def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # libraries print; answers must not mix with that
-    tasks = {"ours": ours, "ultralytics": ultralytics}[sys.argv[1]](json.loads(sys.argv[2]))
+    tasks = {"ours": ours, "ultralytics": ultralytics, "floor": floor}[sys.argv[1]](json.loads(sys.argv[2]))
     for line in sys.stdin:
         task = json.loads(line)
         wall, cpu = time.perf_counter(), cpu_s()
