@@ -69,16 +69,11 @@ class Candidates:
             self.drift[keep],
         )
 
-    def same_as(self, before: Candidates) -> IntArray:
-        """The number in `before` of each thing (t,) that has just the boxes it had there, −1 for the others."""
+    def boxes_of(self) -> list[bytes]:
+        """What tells the things' sets of boxes apart: one key per thing (t,)."""
         held = np.flatnonzero(self.label >= 0)
-        thing, former = self.label[held], before.label[held]
-        low, high = np.full(len(self), len(before)), np.full(len(self), -1)
-        np.minimum.at(low, thing, former)
-        np.maximum.at(high, thing, former)
-        same = (low == high) & (low >= 0)
-        same[same] = self.boxes[same] == before.boxes[low[same]]
-        return np.where(same, low, -1)
+        held = held[np.argsort(self.label[held], kind="stable")]
+        return [part.tobytes() for part in np.split(held, np.cumsum(self.boxes)[:-1])]
 
 
 def gather(seen: Observations, spots: Spots, label: IntArray, shake_px: float, camera: Camera) -> Candidates:
@@ -156,21 +151,37 @@ class Judged:
     moving: FloatArray
     motion: Solved
 
-    def taken_over(self, numbers: IntArray, solved: Judged, fresh: BoolArray) -> Judged:
-        """`solved`, in its order, where `fresh` (n,), and thing `numbers[i]` of these elsewhere."""
-        new = np.where(fresh, np.cumsum(fresh) - 1, -1)
+    def where(self, keep: BoolArray | IntArray) -> Judged:
+        """Only the selected things."""
+        return Judged(self.still.where(keep), self.prior.where(keep), self.moving[keep], self.motion.where(keep))
 
-        def pick(mine: FloatArray, others: FloatArray) -> FloatArray:
-            found = np.empty((len(fresh), *mine.shape[1:]))
-            found[fresh], found[~fresh] = others, mine[numbers[~fresh]]
-            return found
-
+    def followed_by(self, others: Judged) -> Judged:
+        """These things and then the others."""
         return Judged(
-            self.still.spread(numbers).mixed(solved.still.spread(new), ~fresh),
-            Prior(pick(self.prior.mean, solved.prior.mean), pick(self.prior.sigma, solved.prior.sigma)),
-            pick(self.moving, solved.moving),
-            self.motion.spread(numbers).mixed(solved.motion.spread(new), ~fresh),
+            self.still.followed_by(others.still),
+            self.prior.followed_by(others.prior),
+            np.concatenate((self.moving, others.moving)),
+            self.motion.followed_by(others.motion),
         )
+
+
+class Judge:
+    """Judges candidates in the same frames again and again; what had the same boxes before is not solved anew."""
+
+    def __init__(self, frames: FrameStates, camera: Camera, own_sigma: FloatArray, still_mps: float) -> None:
+        self._given = frames, camera, own_sigma, still_mps
+        self._numbers: dict[bytes, int] = {}
+        self._judged: Judged | None = None
+
+    def __call__(self, candidates: Candidates) -> Judged:
+        """As `judge`."""
+        keys = candidates.boxes_of()
+        fresh = np.array([key not in self._numbers for key in keys])
+        if self._judged is None or fresh.any():
+            new = judge(candidates.where(fresh), *self._given)
+            self._judged = self._judged.followed_by(new) if self._judged else new
+            self._numbers |= {keys[i]: len(self._numbers) + n for n, i in enumerate(np.flatnonzero(fresh))}
+        return self._judged.where(np.array([self._numbers[key] for key in keys], dtype=np.int64))
 
 
 def judge(

@@ -58,6 +58,10 @@ class Prior:
         """Only the selected things."""
         return Prior(self.mean[keep], self.sigma[keep])
 
+    def followed_by(self, others: Prior) -> Prior:
+        """These things and then the others."""
+        return Prior(np.concatenate((self.mean, others.mean)), np.concatenate((self.sigma, others.sigma)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solved:
@@ -70,12 +74,18 @@ class Solved:
     information: FloatArray
     log_evidence: FloatArray
 
+    def where(self, keep: BoolArray | IntArray) -> Solved:
+        """Only the selected things."""
+        return Solved(*(getattr(self, name)[keep] for name in self.__slots__))
+
+    def followed_by(self, others: Solved) -> Solved:
+        """These things and then the others."""
+        both = ((getattr(self, name), getattr(others, name)) for name in self.__slots__)
+        return Solved(*(np.concatenate(pair) for pair in both))
+
     def better(self, other: Solved) -> Solved:
         """Of two solutions of each thing, the one with more evidence."""
-        return self.mixed(other, self.log_evidence >= other.log_evidence)
-
-    def mixed(self, other: Solved, mine: BoolArray) -> Solved:
-        """These solutions where `mine` (t,), the others elsewhere."""
+        mine = self.log_evidence >= other.log_evidence
 
         def pick(first: FloatArray, second: FloatArray) -> FloatArray:
             return np.where(mine.reshape(-1, *[1] * (first.ndim - 1)), first, second)
@@ -112,12 +122,12 @@ def solve_both(
     found = solve_each(
         rows[0].followed_by(rows[1].renumbered(rows[1].thing + count)),
         np.concatenate(start),
-        Prior(np.concatenate([one.mean for one in prior]), np.concatenate([one.sigma for one in prior])),
+        prior[0].followed_by(prior[1]),
         frames,
         camera,
         own_sigma,
     )
-    return found.spread(np.arange(count)), found.spread(np.arange(count, len(found.cost)))
+    return found.where(np.arange(count)), found.where(np.arange(count, len(found.cost)))
 
 
 def prior_of(names: list[str], places: FloatArray, yaw: FloatArray, still_mps: float) -> Prior:
@@ -154,20 +164,22 @@ def solve_each(
     weight = 1 / np.concatenate([prior.sigma, np.tile(own_sigma, (count, 1))], axis=1) ** 2
     state = np.concatenate([start, np.zeros((count, OWN))], axis=1)
     rows = rows.where(np.argsort(rows.thing, kind="stable"))
-    cost, information, gradient = _normal(rows, state, mean, weight, frames, camera)
+    boxes = _Boxes(rows, frames, count)
+    cost, information, gradient = _normal(boxes, state, mean, weight, camera)
     damping = np.full(count, 1e-2)
     diagonal = np.arange(UNKNOWN)
     open_ = np.arange(count)
     for _ in range(rounds):
+        if len(open_) < boxes.count:
+            numbers = np.full(count, -1)
+            numbers[open_] = np.arange(len(open_))
+            part = rows.where(numbers[rows.thing] >= 0)
+            boxes = _Boxes(part.renumbered(numbers[part.thing]), frames, len(open_))
         damped = information[open_]
         damped[:, diagonal, diagonal] *= 1 + damping[open_, None]
         step = -np.linalg.solve(damped, gradient[open_][..., None])[..., 0]
         trial = state[open_] + np.clip(step, -_STEP_LIMIT, _STEP_LIMIT)
-        numbers = np.full(count, -1)
-        numbers[open_] = np.arange(len(open_))
-        part = rows.where(numbers[rows.thing] >= 0)
-        part = part.renumbered(numbers[part.thing])
-        found = _normal(part, trial, mean[open_], weight[open_], frames, camera)
+        found = _normal(boxes, trial, mean[open_], weight[open_], camera)
         gain = cost[open_] - found[0]
         good = gain >= 0
         better = open_[good]
@@ -182,35 +194,49 @@ def solve_each(
     return Solved(state[:, :THING], state[:, THING:], cost, information, evidence)
 
 
-def _normal(
-    rows: BoxRows, at: FloatArray, mean: FloatArray, weight: FloatArray, frames: FrameStates, camera: Camera
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Costs (t,), information (t, 13, 13) and gradients (t, 13) at states `at`; `rows` are sorted by thing."""
-    count = len(at)
-    bounds = np.searchsorted(rows.thing, np.arange(count))
-    filled = np.bincount(rows.thing, minlength=count) > 0
+class _Boxes:
+    """The boxes of `count` things, sorted by thing, in frames of their own: what is the same at all states."""
 
-    def summed(values: FloatArray) -> FloatArray:
-        total = np.zeros((count, *values.shape[1:]))
+    def __init__(self, rows: BoxRows, frames: FrameStates, count: int) -> None:
+        self.count = count
+        self.rows, self._frames = alone(frames, rows)
+        boxes = np.bincount(rows.thing, minlength=count)
+        self._seen = np.flatnonzero(boxes)
+        self._first = (np.cumsum(boxes) - boxes)[self._seen]
+
+    def frames(self, own: FloatArray) -> FrameStates:
+        """Their frames when each thing has tilts and heading errors `own` (t, 4)."""
+        return bent(self._frames, self.rows, own)
+
+    def summed(self, values: FloatArray) -> FloatArray:
+        """What the values (n, …) of each thing come to: (t, …)."""
+        if len(self._seen) == self.count:
+            return np.add.reduceat(values, self._first, axis=0)
+        total = np.zeros((self.count, *values.shape[1:]))
         if len(values):
-            total[filled] = np.add.reduceat(values, bounds[filled], axis=0)
+            total[self._seen] = np.add.reduceat(values, self._first, axis=0)
         return total
 
-    off, slope = _slopes(rows, at, frames, camera)
+
+def _normal(
+    boxes: _Boxes, at: FloatArray, mean: FloatArray, weight: FloatArray, camera: Camera
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Costs (t,), information (t, 13, 13) and gradients (t, 13) at states `at`."""
+    off, slope = _slopes(boxes.rows, at, boxes.frames(at[:, THING:]), camera)
     cost, trust = robust(off)
     weighted = slope * trust[..., None]
-    information = summed(weighted.swapaxes(1, 2) @ slope)
-    gradient = summed((weighted * off[..., None]).sum(axis=1))
+    information = boxes.summed(weighted.swapaxes(1, 2) @ slope)
+    gradient = boxes.summed((weighted * off[..., None]).sum(axis=1))
     away = at - mean
     information[:, np.arange(UNKNOWN), np.arange(UNKNOWN)] += weight
-    total = summed(cost.sum(axis=1)) + 0.5 * (away**2 * weight).sum(axis=1)
+    total = boxes.summed(cost.sum(axis=1)) + 0.5 * (away**2 * weight).sum(axis=1)
     return total, information, gradient + away * weight
 
 
 def _slopes(rows: BoxRows, at: FloatArray, frames: FrameStates, camera: Camera) -> tuple[FloatArray, FloatArray]:
-    """Whitened residuals (n, 4) and their derivatives (n, 4, 13) by the thing and its nuisances, at states (t, 13)."""
-    own_rows, own_frames = apart(frames, rows, at[:, THING:])
-    off, by_thing, by_frame = linearise(own_rows, at[:, :THING], own_frames, camera)
+    """Whitened residuals (n, 4) and their derivatives (n, 4, 13) by the thing and its nuisances, at states (t, 13);
+    rows and frames as `apart` has them."""
+    off, by_thing, by_frame = linearise(rows, at[:, :THING], frames, camera)
     turn = by_frame[..., HEADING, None]
     rate = turn * rows.elapsed_s[:, None, None]
     return off, np.concatenate([by_thing, by_frame[..., PITCH : ROLL + 1], turn, rate], axis=2)
@@ -223,7 +249,8 @@ def against_others(rows: BoxRows, solved: Solved, frames: FrameStates, camera: C
     of the solution's information that comes from it) leaves of the miss, which is (I − H)⁻¹ r with covariance
     (I − H)⁻¹ (R. D. Cook and S. Weisberg, Residuals and Influence in Regression, 1982, section 2.2).
     """
-    off, slope = _slopes(rows, np.concatenate([solved.things, solved.own], axis=1), frames, camera)
+    own_rows, own_frames = apart(frames, rows, solved.own)
+    off, slope = _slopes(own_rows, np.concatenate([solved.things, solved.own], axis=1), own_frames, camera)
     scale = np.sqrt(robust(off)[1])
     off, slope = off * scale, slope * scale[..., None]
     spread = np.linalg.inv(solved.information)[rows.thing]
@@ -233,11 +260,19 @@ def against_others(rows: BoxRows, solved: Solved, frames: FrameStates, camera: C
 
 def apart(frames: FrameStates, rows: BoxRows, own: FloatArray) -> tuple[BoxRows, FrameStates]:
     """Rows and frames in which every row is a frame of its own, with its thing's own tilt and heading error."""
+    own_rows, own_frames = alone(frames, rows)
+    return own_rows, bent(own_frames, own_rows, own)
+
+
+def alone(frames: FrameStates, rows: BoxRows) -> tuple[BoxRows, FrameStates]:
+    """Rows and frames in which every row is a frame of its own."""
+    places, headings, tilts = frames.place_m[rows.frame], frames.heading[rows.frame], frames.tilt[rows.frame]
+    own = replace(frames, place_m=places, heading=headings, tilt=tilts)
+    return replace(rows, frame=np.arange(len(rows.frame))), own
+
+
+def bent(frames: FrameStates, rows: BoxRows, own: FloatArray) -> FrameStates:
+    """Frames, one per row, with each thing's own (t, 4) tilt and heading error, and that one's rate."""
     mine = own[rows.thing]
-    apart = replace(
-        frames,
-        place_m=frames.place_m[rows.frame],
-        heading=frames.heading[rows.frame] + mine[:, 2] + mine[:, 3] * rows.elapsed_s,
-        tilt=frames.tilt[rows.frame] + mine[:, :2],
-    )
-    return replace(rows, frame=np.arange(len(rows.frame))), apart
+    heading = frames.heading + mine[:, 2] + mine[:, 3] * rows.elapsed_s
+    return replace(frames, heading=heading, tilt=frames.tilt + mine[:, :2])

@@ -15,6 +15,7 @@ from vision.locating.candidates import (
     IMMOBILE_ODDS,
     MOBILE_ODDS,
     Candidates,
+    Judge,
     Judged,
     compact,
     gather,
@@ -104,7 +105,15 @@ def standing_things(
     label = merged(seen, label, candidates.group, candidates.names, places, covariance, stands)
 
     trust = AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED
-    candidates, judged, stands = _judged(seen, spots, label, shake_px, joint.frames, camera, trust)
+    again = Judge(joint.frames, camera, *_of(trust))
+
+    def looked_at(label: IntArray) -> tuple[Candidates, Judged, BoolArray]:
+        """The candidates that the labels make, solved one by one in the corrected frames, and which of them stand."""
+        candidates = gather(seen, spots, label, shake_px, camera)
+        judged = again(candidates)
+        return candidates, judged, standing(candidates, judged)
+
+    candidates, judged, stands = looked_at(label)
     if foresee is not None:
         foresee(np.where((label >= 0) & stands[label], label, -1), candidates.names)
     loose = np.zeros(0, dtype=np.int64)
@@ -115,50 +124,20 @@ def standing_things(
             label = label.copy()
             label[wrong] = -1
             loose = np.union1d(loose, wrong)
-            candidates, judged, stands = _judged(
-                seen, spots, label, shake_px, joint.frames, camera, trust, (candidates, judged)
-            )
+            candidates, judged, stands = looked_at(label)
         label = one_thing(seen, candidates, judged.still, judged.prior, stands, joint.frames, camera, trust.own)
         if label.max() < before.max():
-            candidates, judged, stands = _judged(
-                seen, spots, label, shake_px, joint.frames, camera, trust, (candidates, judged)
-            )
+            candidates, judged, stands = looked_at(label)
         alone, spare = np.flatnonzero(stands), loose[label[loose] < 0]
         sorted_ = compact(resorted(seen, spots, candidates, judged.still, alone, joint.frames, camera, spare))
         if (sorted_ == label).all():
             break
         label = sorted_
-        candidates, judged, stands = _judged(
-            seen, spots, label, shake_px, joint.frames, camera, trust, (candidates, judged)
-        )
+        candidates, judged, stands = looked_at(label)
     if not stands.any():
         return _nothing(seen)
     joint = _together(candidates, judged, stands, raw, ground, camera, after=joint, with_covariance=with_covariance)
     return _once(seen, candidates, judged, stands, joint)
-
-
-def _judged(
-    seen: Observations,
-    spots: Spots,
-    label: IntArray,
-    shake_px: float,
-    frames: FrameStates,
-    camera: Camera,
-    trust: Trust,
-    before: tuple[Candidates, Judged] | None = None,
-) -> tuple[Candidates, Judged, BoolArray]:
-    """The candidates that the labels make, solved one by one in corrected frames, and which of them stand.
-
-    `before`: candidates solved in the same frames; those with the same boxes are taken over as they are.
-    """
-    candidates = gather(seen, spots, label, shake_px, camera)
-    if before is None:
-        judged = judge(candidates, frames, camera, *_of(trust))
-    else:
-        numbers = candidates.same_as(before[0])
-        fresh = numbers < 0
-        judged = before[1].taken_over(numbers, judge(candidates.where(fresh), frames, camera, *_of(trust)), fresh)
-    return candidates, judged, standing(candidates, judged)
 
 
 class Explanation:
