@@ -49,8 +49,9 @@ def told(*promised: tuple[float, ...]) -> list[int]:
     promising: Promising[int] = Promising()
     rows = [np.array(row) for row in (*promised, (0.0,) * len(promised[0]))]
     found = [promising.add(at if at < len(promised) else None, row) for at, row in enumerate(rows)]
-    assert all(one is None or one[0] == at - 1 for at, one in enumerate(found))
-    return [one[0] for one in found if one is not None]
+    assert found[0] is None
+    assert [one.frame for one in found if one is not None] == list(range(len(promised)))
+    return [one.frame for one in found if one is not None and one.wanted]
 
 
 def test_frames_promise_much_when_they_show_what_the_next_does_not_or_more_than_their_neighbours() -> None:

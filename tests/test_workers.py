@@ -21,6 +21,7 @@ from tests import pictures
 from vision.detecting import worker
 from vision.detecting.workers import HELD, Job, Seen, Workers
 from vision.errors import Fault, ModelError
+from vision.pictures.packed import Packed
 
 INPUT = (160, 160)
 
@@ -180,19 +181,56 @@ def test_the_worker_keeps_the_pixels_of_few_frames() -> None:
 
 
 def test_pixels_are_held_until_they_are_taken() -> None:
-    """A held frame outlives those that come after it; of the held ones the oldest goes when there are too many."""
+    """A held frame outlives those that come after it; of the held ones the oldest goes when there are too many, or the
+    one that another is held instead of."""
     kept = worker.Kept(1)
     pixels = np.zeros((60, 80, 3), np.uint8)
     for number in range(HELD + 2):
         assert kept.put(number, pixels, (80, 60))
-        assert kept.hold(number)
+        assert kept.hold(number, None)
     for number in range(100, 110):
         kept.put(number, pixels, (80, 60))
     assert kept.take(0) is None
-    assert all(kept.take(number) is pixels for number in range(1, HELD + 2))
+    assert kept.hold(109, 1)
     assert kept.take(1) is None
-    assert not kept.hold(1)
-    assert not kept.hold(None)
+    held = [kept.take(number) for number in (*range(2, HELD + 2), 109)]
+    assert all(one is not None and one.shape == pixels.shape for one in held)
+    assert kept.take(2) is None
+    assert not kept.hold(2, None)
+    assert not kept.hold(None, None)
+
+
+@pytest.mark.parametrize("wh", [(80, 60), (81, 60), (80, 61), (81, 61)])
+def test_what_is_held_comes_back_as_a_jpeg_would_keep_it(wh: tuple[int, int]) -> None:
+    """Half the room (and what an odd side adds); brightness within rounding, colours that change slowly too."""
+    width, height = wh
+    across, down = np.meshgrid(np.linspace(40, 200, width), np.linspace(60, 180, height))
+    pixels = np.stack((across, down, (across + down) / 2), axis=2).astype(np.uint8)
+    packed = Packed.of(pixels)
+    back = packed.pixels()
+    assert packed.planes.nbytes <= 1.5 * (width + 1) * (height + 1)
+    assert back.shape == pixels.shape
+    assert back.flags.c_contiguous
+    assert back.flags.writeable
+    assert np.abs(back.astype(int) - pixels).max() <= 6
+
+
+def test_a_size_that_is_expected_changes_no_answer(files: list[Path]) -> None:
+    """Engines made ahead of the first picture, for a size that comes and one that does not, and for a worker that was
+    asked before."""
+    with Workers(threads=2) as workers:
+        before = workers.look(job(files[0])).result()
+    with Workers(threads=2) as workers:
+        workers.expect((640, 480))
+        workers.expect((9000, 90))
+        after = [workers.look(job(files[0])).result() for _ in range(4)]
+        workers.expect((640, 480))
+        after.append(workers.look(job(files[0])).result())
+        assert workers.replaced == 0
+    assert isinstance(before, Seen)
+    for one in after:
+        assert isinstance(one, Seen)
+        assert np.array_equal(one.detections.boxes_xyxy, before.detections.boxes_xyxy)
 
 
 def test_the_process_ends_with_its_parent(files: list[Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,7 @@ from vision.errors import Fault, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vision.detecting.workers import Workers
     from vision.detections import Detections
     from vision.tracks.clock import ClockOffset
 
@@ -179,11 +180,13 @@ def patrol(
 ) -> None:
     """Turn one patrol into located things: pictures or video and a track in, GeoJSON and a report out."""
     from vision.detecting.workers import Workers
+
+    looking = Workers(model, threads=threads, input_wh=size_option(input_size), device=device, tiles=tiles)
+    _get_ready(looking, media)  # while what else is needed is imported
     from vision.locating.locate_files import feature, instant
     from vision.pictures.draw import draw_evidence
     from vision.pipeline import run_patrol
 
-    looking = Workers(model, threads=threads, input_wh=size_option(input_size), device=device, tiles=tiles)
     with progress_bar("patrol", json_) as progress, looking as workers:
         result = run_patrol(
             media,
@@ -217,6 +220,16 @@ def patrol(
             typer.echo(f"jiejing: {line}", err=True)
     _summarise(summary, json_, to_stdout=output is not None)
     raise typer.Exit(exit_code(result.frames_judged, len(result.faults), strict))
+
+
+def _get_ready(workers: Workers, media: list[Path]) -> None:
+    """Start the workers, and tell them the size of the first picture: most others have it too."""
+    workers.start()
+    from vision.errors import MediaError
+    from vision.pictures.media import find_media, read_picture
+
+    with suppress(MediaError, OSError, IndexError):
+        workers.expect(read_picture(find_media(media)[0]).size_wh)
 
 
 def _write(value: dict[str, Any], output: Path | None) -> None:

@@ -134,6 +134,8 @@ def run_patrol(
                 workers=own,
                 progress=progress,
             )
+    workers.start()
+    given = read_camera(camera) if camera is not None else None
     drive = watch(
         media,
         track=track,
@@ -143,7 +145,7 @@ def run_patrol(
         progress=progress,
     )
     route, judged, faults = drive.way.track, drive.judged, list(drive.faults)
-    lens, camera_notes = _lens(camera, judged)
+    lens, camera_notes = (given, ()) if given else _assumed_lens(judged)
     clock = _clock_error(drive, lens, clock_offset_s)
     ready = {one.frame.name: one.ready for one in judged if one.ready is not None}
     located = locate(
@@ -286,10 +288,8 @@ def _first_look(frame: Frame, number: int | None, model: Model) -> Job:
     return replace(_job_of(frame), min_score=model.least_scores, judge=True, keep=number)
 
 
-def _lens(camera: Path | None, judged: Sequence[_Judged]) -> tuple[Camera, tuple[str, ...]]:
+def _assumed_lens(judged: Sequence[_Judged]) -> tuple[Camera, tuple[str, ...]]:
     size_wh = Counter(one.frame.size_wh for one in judged).most_common(1)[0][0]
-    if camera is not None:
-        return read_camera(camera), ()
     focal = [one.frame.focal_px for one in judged if one.frame.size_wh == size_wh and one.frame.focal_px]
     return assumed_camera(size_wh, float(np.median(focal)) if focal else None)
 

@@ -8,6 +8,7 @@ from a one-to-one head that needs no suppression.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ class Letterbox:
     left_top: tuple[int, int]
 
     @classmethod
+    @lru_cache
     def fit(cls, picture_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
         """The largest placement of a picture of `picture_wh` pixels inside the input, centred."""
         ratio = min(input_wh[0] / picture_wh[0], input_wh[1] / picture_wh[1])
@@ -49,6 +51,8 @@ class Letterbox:
 
     def place(self, pixels: Rgb, pad: int) -> Rgb:
         """The picture resized and padded: (input height, input width, 3)."""
+        if self.inner_wh == self.input_wh:
+            return np.ascontiguousarray(resize(pixels, self.inner_wh))
         left, top = self.left_top
         width, height = self.inner_wh
         canvas = np.full((self.input_wh[1], self.input_wh[0], 3), pad, dtype=np.uint8)
@@ -62,6 +66,7 @@ class Letterbox:
         return boxes.clip(boxes.scale(moved, self.inner_wh, picture_wh), picture_wh)
 
 
+@lru_cache
 def choose_input(picture_wh: tuple[int, int], sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
     """The input size for a picture: one that enlarges it by no more than a tenth where there is any (more pixels than
     the picture has cost time and show things at sizes never learnt), then the least padding, then the largest; the
@@ -128,6 +133,10 @@ class Detector:
         """The (width, height) of the input that a picture of this size is seen at."""
         return choose_input(picture_wh, self._sizes)
 
+    def prepare(self, input_wh: tuple[int, int]) -> None:
+        """Make ready in this thread what pictures at an input size need, before the first of them comes."""
+        self._runtime.prepare(input_wh)
+
     def detect(
         self,
         pixels: Rgb,
@@ -185,7 +194,8 @@ class Detector:
             self.model.id,
             self.model.classes,
         )
-        return found.where(on_the_ground(found))
+        stays = on_the_ground(found)
+        return found if stays.all() else found.where(stays)
 
     def detect_bytes(self, data: bytes, *, name: str = "picture", min_score: float | None = None) -> Detections:
         """Find things in an encoded picture. Raises MediaError when it cannot be decoded."""

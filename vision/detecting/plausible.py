@@ -7,6 +7,8 @@ well above its lower edge is a part of the vehicle, or on it.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,9 +24,9 @@ _SURE, _INSIDE, _ABOVE = 0.4, 0.9, 0.1
 
 def on_the_ground(found: Detections) -> npt.NDArray[np.bool_]:
     """Which detections (n,) may stay: all but litter on a vehicle."""
-    vehicles = found.where(found.scores >= _SURE).of_classes(VEHICLE).boxes_xyxy
     stays = np.ones(len(found), dtype=np.bool_)
-    litter = np.array([name in LITTER for name in found.names()], dtype=np.bool_)
+    is_vehicle, litter = (np.isin(found.class_ids, _ids(found.class_names, names)) for names in (VEHICLE, LITTER))
+    vehicles = found.boxes_xyxy[is_vehicle & (found.scores >= _SURE)]
     if not len(vehicles) or not litter.any():
         return stays
     own = found.boxes_xyxy[litter]
@@ -32,3 +34,8 @@ def on_the_ground(found: Detections) -> npt.NDArray[np.bool_]:
     above = (vehicles[None, :, 3] - own[:, None, 3]) / np.maximum(vehicles[:, 3] - vehicles[:, 1], 1e-9)[None]
     stays[litter] = ~((inside >= _INSIDE) & (above >= _ABOVE)).any(axis=1)
     return stays
+
+
+@lru_cache
+def _ids(class_names: tuple[str, ...], wanted: frozenset[str]) -> list[int]:
+    return [index for index, name in enumerate(class_names) if name in wanted]

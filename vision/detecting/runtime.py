@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from vision.detecting.graph import lighter
 from vision.detecting.model import Model
 from vision.errors import ModelError
 
@@ -28,80 +29,103 @@ class Runtime(Protocol):
     """What runs the network. Safe to share between threads."""
 
     def infer(self, placed: Pixels) -> Output:
-        """One picture (height, width, 3), RGB 0 to 255, of an input size: the network's output without the batch."""
+        """One picture (height, width, 3), RGB 0 to 255, of an input size: the network's output without the batch, which
+        may be overwritten by the same thread's next picture."""
+
+    def prepare(self, input_wh: tuple[int, int]) -> None:
+        """Make ready in this thread what pictures of an input size need. Raises ModelError when that can't be."""
 
 
 class CpuRuntime:
-    """OpenVINO: a static engine per input size, a plain inference request per thread and size."""
+    """OpenVINO: a static engine per input size and calling thread, which does the work itself.
 
-    # Whether this process has passed an array through the binding yet; all runtimes share the lock.
+    Engines of one stream run in the thread that calls. One engine with many streams would have threads of its own, and
+    a core that waits for the other side to wake up is idle for a twentieth of the time. Only the first thread compiles;
+    the others take over what it made.
+    """
+
+    # The binding sets itself up when arrays first pass through it. Two threads doing that at once can block each other
+    # for ever: one holds a C++ guard and wants Python's lock, the other holds that lock and wants the guard. So until
+    # a picture has gone through, one thread at a time passes arrays, in all runtimes of a process.
+    _binding = threading.Lock()
     _used = False
-    _first_use_lock = threading.Lock()
 
     def __init__(self, model: Model, *, threads: int, cores: int, exact: bool = False) -> None:
         """`threads` that call at once share `cores`; `exact`: what is not INT8 is computed in float32."""
         import openvino as ov
 
         self._model = model
-        # One stream per calling thread: plain requests, never the asynchronous queue, which can hang.
-        self._options: dict[str, Any] = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": cores}
+        # Plain requests, never the asynchronous queue, which can hang.
+        self._options: dict[str, Any] = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": max(1, cores // threads)}
         # Threads that are tied to a core wait there for whoever else is at work on it, while another core is idle.
         self._options["ENABLE_CPU_PINNING"] = False
         if exact:
             self._options["INFERENCE_PRECISION_HINT"] = "f32"
         self._core = ov.Core()
-        self._compiled: dict[tuple[int, int], Any] = {}
+        self._compiled: dict[tuple[int, int], Future[bytes]] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
 
     def infer(self, placed: Pixels) -> Output:
-        input_wh = (placed.shape[1], placed.shape[0])
+        """As the port says; the output lasts until this thread's next call."""
+        request = self._request((placed.shape[1], placed.shape[0]))
+        if CpuRuntime._used:
+            return _run(request, placed)
+        with CpuRuntime._binding:
+            output = _run(request, placed)
+            CpuRuntime._used = True
+            return output
+
+    def prepare(self, input_wh: tuple[int, int]) -> None:
+        self._request(input_wh)
+
+    def _request(self, input_wh: tuple[int, int]) -> Any:
+        """This thread's request for an input size."""
         requests = self._local.__dict__.setdefault("requests", {})
         if input_wh not in requests:
             requests[input_wh] = self._engine(input_wh).create_infer_request()
-        output: Output = np.asarray(requests[input_wh].infer([placed[None]])[0], dtype=np.float32)[0]
-        return output
+        return requests[input_wh]
 
     def _engine(self, input_wh: tuple[int, int]) -> Any:
-        """The compiled network for one input size: takes uint8 NHWC, normalises inside."""
+        """An engine for one input size: takes a picture's bytes, normalises inside."""
         with self._lock:
-            if input_wh not in self._compiled:
-                self._compiled[input_wh] = self._compile(input_wh)
-                self._first_use(self._compiled[input_wh], input_wh)
-            return self._compiled[input_wh]
+            made = self._compiled.get(input_wh)
+            if mine := made is None:
+                made = self._compiled[input_wh] = Future()
+        if not mine:
+            return self._core.import_model(made.result(), "CPU", self._options)
+        try:
+            engine = self._compile(input_wh)
+            made.set_result(engine.export_model().getvalue())
+            return engine
+        except Exception as error:
+            with self._lock:
+                del self._compiled[input_wh]
+            made.set_exception(error)
+            raise
 
     def _compile(self, input_wh: tuple[int, int]) -> Any:
-        import openvino as ov
-        from openvino.preprocess import PrePostProcessor
-
         try:
-            network = self._core.read_model(self._model.xml, self._model.bin)
-            network.reshape([1, 3, input_wh[1], input_wh[0]])
-            steps = PrePostProcessor(network)
-            steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-            steps.input().model().set_layout(ov.Layout("NCHW"))
-            convert = steps.input().preprocess().convert_element_type(ov.Type.f32)
-            if any(self._model.mean):
-                convert = convert.mean(list(self._model.mean))
-            convert.scale(list(self._model.scale))
-            return self._core.compile_model(steps.build(), "CPU", self._options)
+            with CpuRuntime._binding:
+                network = self._core.read_model(self._model.xml, self._model.bin)
+                network.reshape([1, 3, input_wh[1], input_wh[0]])
+                network = lighter(network, self._model.mean, self._model.scale)
+            return self._core.compile_model(network, "CPU", self._options)
         except RuntimeError as error:
             raise ModelError(
                 f"{self._model.xml} cannot be compiled for {input_wh[0]}×{input_wh[1]} ({error})",
                 remedy="export the model again with a dynamic height and width",
             ) from error
 
-    def _first_use(self, compiled: Any, input_wh: tuple[int, int]) -> None:
-        """Run an empty picture once in this process, while every other thread waits.
 
-        The binding sets itself up when arrays first pass through it. Two threads doing that at once can block each
-        other for ever: one holds a C++ guard and wants Python's lock, the other holds that lock and wants the guard.
-        """
-        with CpuRuntime._first_use_lock:
-            if not CpuRuntime._used:
-                empty = np.zeros((1, input_wh[1], input_wh[0], 3), np.uint8)
-                np.asarray(compiled.create_infer_request().infer([empty])[0])
-                CpuRuntime._used = True
+def _run(request: Any, placed: Pixels) -> Output:
+    import openvino as ov
+
+    # Neither copied in nor out: the placed picture outlives the call, and the output is read before the next.
+    request.set_input_tensor(ov.Tensor(placed.reshape(request.model_inputs[0].shape), shared_memory=True))
+    request.infer()
+    output: Output = request.get_output_tensor().data[0]
+    return output
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +162,9 @@ class GpuRuntime:
         self._mean, self._scale = (np.array(v, np.float32).reshape(3, 1, 1) for v in (model.mean, model.scale))
         self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="gpu", daemon=True).start()
+
+    def prepare(self, input_wh: tuple[int, int]) -> None:
+        """Nothing: an engine is built when its first picture comes, for all threads."""
 
     def infer(self, placed: Pixels) -> Output:
         asked = _Asked(placed)

@@ -26,7 +26,8 @@ def suppress(
     union is above it the weaker goes (Neubeck and Van Gool, ICPR 2006); `most`: how many rows at most.
     """
     scores = dense[4:]
-    class_ids, places = np.nonzero(scores >= np.reshape(least, (-1, 1)))
+    strong = scores >= np.reshape(least, (-1, 1)).astype(np.float32)
+    class_ids, places = np.divmod(np.flatnonzero(strong), scores.shape[1])
     values = scores[class_ids, places]
     if len(values) > MOST_CANDIDATES:
         best = np.argpartition(-values, MOST_CANDIDATES)[:MOST_CANDIDATES]

@@ -25,18 +25,19 @@ from vision.detections import Detections
 from vision.errors import Fault, MediaError, ModelError
 from vision.pictures import footage, redact
 from vision.pictures.draw import shown_wh, to_jpeg
-from vision.pictures.media import Rgb, decode, picture_header, read_bytes
+from vision.pictures.media import Rgb, decode, picture_header, read_for_now
+from vision.pictures.packed import Packed
 from vision.pictures.resize import resize
 
 
 class Kept:
     """Pixels of the frames that were looked at last, a few per thread, for those that are shown soon after, and of some
-    that are held for those that are shown later."""
+    that are held, at half the room, for those that are shown later."""
 
     def __init__(self, threads: int) -> None:
         self._most, self._most_held = 4 * threads, HELD + threads
         self._pixels: dict[int, Rgb] = {}
-        self._held: dict[int, Rgb] = {}
+        self._held: dict[int, Packed] = {}
         self._lock = threading.Lock()
 
     def put(self, number: int | None, pixels: Rgb, wanted_wh: tuple[int, int]) -> bool:
@@ -50,13 +51,18 @@ class Kept:
                 del self._pixels[next(iter(self._pixels))]
         return True
 
-    def hold(self, number: int | None) -> bool:
-        """Forget this one only when `HELD` others are held, those aside that are just to be shown; whether it was
-        still there."""
+    def hold(self, number: int | None, instead: int | None) -> bool:
+        """Forget this one only when `HELD` others are held, those aside that are just to be shown, and forget another
+        for it; whether it was still there."""
         with self._lock:
+            if instead is not None:
+                self._pixels.pop(instead, None)
+                self._held.pop(instead, None)
             if number is None or (pixels := self._pixels.pop(number, None)) is None:
                 return False
-            self._held[number] = pixels
+        packed = Packed.of(pixels)
+        with self._lock:
+            self._held[number] = packed
             if len(self._held) > self._most_held:
                 del self._held[next(iter(self._held))]
         return True
@@ -64,14 +70,17 @@ class Kept:
     def take(self, number: int | None) -> Rgb | None:
         """What was kept or is held under this number, once."""
         with self._lock:
-            return None if number is None else self._pixels.pop(number, self._held.pop(number, None))
+            if number is None:
+                return None
+            pixels, packed = self._pixels.pop(number, None), self._held.pop(number, None)
+        return packed.pixels() if pixels is None and packed else pixels
 
 
 def look(job: Job, detector: Detector, kept: Kept) -> Seen | Fault:
     """Do one job. What is wrong with the picture is a fault; what is wrong with the model raises ModelError."""
     try:
         if job.hide is not None and job.hold:
-            return Seen(job.hide, kept=kept.hold(job.keep))
+            return Seen(job.hide, kept=kept.hold(job.keep, job.instead))
         if job.hide is not None:
             return _ready_to_show(job, job.hide, detector, kept)
         pixels, size_wh = _pixels(job, detector.decoded_wh)
@@ -91,8 +100,8 @@ def _pixels(job: Job, wanted: Callable[[tuple[int, int]], tuple[int, int]]) -> t
     """A job's upright pixels, at least as large as `wanted` says for the picture's size, and that size."""
     if job.pixels is not None:
         return job.pixels, job.size_wh or (job.pixels.shape[1], job.pixels.shape[0])
-    data = job.data if job.data is not None else read_bytes(job.path or Path(job.name))
-    picture = job.picture or picture_header(data, job.path or Path(job.name))
+    data = job.data if job.data is not None else read_for_now(job.path or Path(job.name))
+    picture = job.picture or picture_header(data, job.path or Path(job.name), for_pixels=True)
     return decode(data, picture, wanted(picture.size_wh)), picture.size_wh
 
 
@@ -111,9 +120,10 @@ def serve(pipe: Connection, detector: Detector) -> None:
     """Answer jobs until the pipe closes.
 
     Comes in: (number, job). Goes out: (number, None) when a job begins, (number, answer) when it is done; an answer is
-    what `look` returns, or the ModelError that it raised.
+    what `look` returns, or the ModelError that it raised. Also comes in: (number, size) of pictures that are to come,
+    which nobody answers.
     """
-    jobs: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
+    jobs: queue.SimpleQueue[tuple[int, Job | tuple[int, int]]] = queue.SimpleQueue()
     kept = Kept(detector.threads)
     sending = threading.Lock()
     idling = threading.Semaphore(max(1, detector.threads - 1))
@@ -121,6 +131,9 @@ def serve(pipe: Connection, detector: Detector) -> None:
     def work() -> None:
         while True:
             number, job = jobs.get()
+            if not isinstance(job, Job):
+                _prepare(detector, job, turned=number)
+                continue
             with sending:
                 pipe.send((number, None))
             answer: Seen | Fault | ModelError
@@ -138,7 +151,22 @@ def serve(pipe: Connection, detector: Detector) -> None:
     for index in range(detector.threads):
         threading.Thread(target=work, name=f"look-{index}", daemon=True).start()
     while True:
-        jobs.put(pipe.recv())
+        number, told = pipe.recv()
+        if isinstance(told, Job):
+            jobs.put((number, told))
+        else:
+            for thread in range(detector.threads):
+                jobs.put((thread, told))
+
+
+def _prepare(detector: Detector, size_wh: tuple[int, int], turned: int) -> None:
+    """Make this thread ready to look at pictures of that size, and once more at those that are shown; the other way
+    round where `turned` is odd, so that two threads compile side by side."""
+    first = detector.input_for(size_wh)
+    sizes = [first, redact.second_input(first)]
+    with contextlib.suppress(ModelError):  # the first picture will say it
+        for input_wh in reversed(sizes) if turned % 2 else sizes:
+            detector.prepare(input_wh)
 
 
 def refuse(pipe: Connection, error: ModelError) -> None:

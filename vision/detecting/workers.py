@@ -36,8 +36,8 @@ _TRIES = 2
 _TICK_S, PATIENCE_S, START_S = 0.5, 60.0, 180.0
 # A worker that dies before its first answer has no frame to blame.
 _STILLBORN = 3
-# Frames whose pixels a worker holds until they are shown: 80 MB of pictures of 12 megapixels.
-HELD = 16
+# Frames whose pixels a worker holds until they are shown: 60 MB of pictures of 12 megapixels.
+HELD = 24
 Item = TypeVar("Item")
 # What a pipe raises whose other end is gone, or that another thread closes in the middle of a long message (TypeError).
 _GONE = (EOFError, OSError, ValueError, TypeError, pickle.UnpicklingError)
@@ -53,8 +53,9 @@ class Job:
     `judge`: a frame that is too dark or blurred becomes a fault instead of being searched; `hide`: what a first look
     saw, for a frame that is to be shown: it is looked at once more, and people and vehicles are hidden; `keep`: the
     number (`Workers.number`) under which the first look leaves the pixels for the second, if that comes soon; `hold`:
-    only leave them longer, until the frame is shown (the last `HELD` that were asked for); `idly`: only while nothing
-    else waits, and with one thread less, whose core is left to the caller, who will `hurry` or `forget` it.
+    only leave them longer, until the frame is shown (at most `HELD`), and let those of `instead` go, if any; `idly`:
+    only while nothing else waits, and with one thread less, whose core is left to the caller, who will `hurry` or
+    `forget` it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Job:
     hide: Detections | None = None
     keep: int | None = None
     hold: bool = False
+    instead: int | None = None
     idly: bool = False
 
 
@@ -86,6 +88,11 @@ class Seen:
     kept: bool = False
 
 
+# What a worker is sent: a job under its number, or the size of pictures that will come.
+_Letter = tuple[int, Job | tuple[int, int]]
+_NOBODY = -1
+
+
 @dataclass(eq=False, slots=True)
 class _Task:
     """A job on its way. `begun_s`: how long the worker has been at it on our own ticks, None before it began."""
@@ -97,11 +104,11 @@ class _Task:
     tries: int = 0
 
 
-def _post(pipe: Connection, outbox: queue.SimpleQueue[_Task | None]) -> None:
-    """Send tasks to one worker. Its own thread, because a worker that hangs lets the sender wait."""
-    while (task := outbox.get()) is not None:
+def _post(pipe: Connection, outbox: queue.SimpleQueue[_Letter | None]) -> None:
+    """Send letters to one worker. Its own thread, because a worker that hangs lets the sender wait."""
+    while (letter := outbox.get()) is not None:
         try:
-            pipe.send((task.number, task.job))
+            pipe.send(letter)
         except _GONE:  # the watchdog sees that too
             return
 
@@ -142,7 +149,7 @@ class Workers:
         self._suspects: deque[_Task] = deque()
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
-        self._outbox: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[_Letter | None] = queue.SimpleQueue()
         self._silent_s = 0.0
         self._answered = False
         self._stillborn = 0
@@ -162,6 +169,12 @@ class Workers:
             if self._process is None and not self._closed:
                 self._spawn()
                 threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def expect(self, size_wh: tuple[int, int]) -> None:
+        """Pictures of this size will come, and some of them will be shown: let the process get ready for them."""
+        with self._lock:
+            self.start()
+            self._outbox.put((_NOBODY, size_wh))
 
     def decoded_wh(self, size_wh: tuple[int, int]) -> tuple[int, int]:
         """The least size (width, height) at which a picture of `size_wh` need be decoded for the detector."""
@@ -279,7 +292,7 @@ class Workers:
             else:
                 return
             self._sent[task.number] = task
-            self._outbox.put(task)
+            self._outbox.put((task.number, task.job))
 
     def _alone(self) -> bool:
         """Whether a frame that is under suspicion is being tried on its own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import bisect
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,12 +12,16 @@ import numpy as np
 from vision.boxes import FloatArray
 from vision.detecting.workers import HELD, Job, Seen, Workers
 from vision.errors import Fault
-from vision.patrol.views import Promising
+from vision.patrol.views import Promised, Promising
 
 
 class Early:
-    """Has frames made ready that promise much. The `HELD` least sure of them wait until all have been looked at: then
-    locating leaves a core to them, and those that are not wanted by its end need not be made any more.
+    """Has the pixels of `HELD` frames held that promise most, and frames made ready that promise much.
+
+    Those that will most likely be wanted wait until all frames have been looked at: then locating leaves a core to
+    them, and those that are not wanted by its end need not be made any more. Only when more of them come than can be
+    held, the surest are made at once. Where there is room others are held too: some of them will be wanted all the
+    same, and need not be decoded again.
 
     `to_show`: how the frame of a number is shown; without `Job.keep` it is not made ready early.
     """
@@ -26,26 +30,30 @@ class Early:
         self.ready: dict[int, Future[Seen | Fault]] = {}
         self._workers, self._to_show = workers, to_show
         self._promising: Promising[int] = Promising()
-        self._held: list[tuple[float, int]] = []  # the surest first
+        self._held: list[tuple[bool, float, int]] = []  # wanted or not, how sure, number: the surest last
 
     def add(self, number: int, promised: FloatArray) -> None:
         """Take the next frame, with what it promises (`views.promise`)."""
-        self._wanted(self._promising.add(number, promised))
+        self._told(self._promising.add(number, promised))
 
     def finish(self) -> None:
         """All frames have been looked at."""
-        self._wanted(self._promising.add(None, np.zeros(1)))
-        for _, number in sorted(self._held):
-            self.ready[number] = self._workers.look(replace(self._to_show(number), idly=True))
+        self._told(self._promising.add(None, np.zeros(1)))
+        for wanted, _, number in reversed(self._held):
+            if wanted:
+                self.ready[number] = self._workers.look(replace(self._to_show(number), idly=True))
 
-    def _wanted(self, told: tuple[int, float] | None) -> None:
-        if told is None or (job := self._to_show(told[0])).keep is None:
+    def _told(self, told: Promised[int] | None) -> None:
+        if told is None or not (told.wanted or told.lost) or (job := self._to_show(told.frame)).keep is None:
             return
-        number, lost = told
-        heapq.heappush(self._held, (-lost, number))
-        if len(self._held) > HELD:
-            _, surest = heapq.heappop(self._held)
+        bisect.insort(self._held, (told.wanted, told.lost, told.frame))
+        let_go: int | None = None
+        if len(self._held) > HELD and not self._held[0][0]:
+            let_go = self._held.pop(0)[2]
+        elif len(self._held) > HELD:
+            surest = self._held.pop()[2]
             self.ready[surest] = self._workers.look(self._to_show(surest), soon=True)
-            if surest == number:
-                return
-        self._workers.look(replace(job, hold=True), soon=True)
+            let_go = surest if surest == told.frame else None
+        if let_go != told.frame:
+            instead = None if let_go is None else self._to_show(let_go).keep
+            self._workers.look(replace(job, hold=True, instead=instead), soon=True)

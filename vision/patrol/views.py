@@ -110,6 +110,15 @@ def promise(found: Detections) -> FloatArray:
     return np.asarray(np.bincount(found.class_ids, worth, minlength=len(found.class_names)), dtype=np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class Promised(Generic[Frame]):
+    """A frame, how much it shows that the next one does not, and whether it will most likely be wanted as a picture."""
+
+    frame: Frame
+    lost: float
+    wanted: bool
+
+
 class Promising(Generic[Frame]):
     """Tells, one frame late, which frames will be wanted as pictures: those that show much that the next one does not,
     or more than both their neighbours."""
@@ -119,15 +128,14 @@ class Promising(Generic[Frame]):
         self._last: FloatArray = np.zeros(1)
         self._frame: Frame | None = None
 
-    def add(self, frame: Frame | None, promised: FloatArray) -> tuple[Frame, float] | None:
-        """Take the next frame with its `promise` (None and zeros after the last); the one before it if it will be
-        wanted, and how much it shows that this one does not."""
+    def add(self, frame: Frame | None, promised: FloatArray) -> Promised[Frame] | None:
+        """Take the next frame with its `promise` (None and zeros after the last); what the one before it promises."""
         much, last = float(promised.sum()), float(self._last.sum())
         lost = float(np.maximum(self._last - promised, 0.0).sum())
         is_peak = last >= _PEAK and self._before < last >= much
         wanted, before = is_peak or (lost >= _LOST and lost >= _LOST_SHARE * last), self._frame
         self._before, self._last, self._frame = last, promised, frame
-        return (before, lost) if wanted and before is not None else None
+        return None if before is None else Promised(before, lost, wanted)
 
 
 def choose_evidence(things: Sequence[Sequence[View]]) -> list[tuple[EvidenceBox, ...]]:

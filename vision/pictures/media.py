@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import struct
 import threading
@@ -29,6 +30,7 @@ from vision import MAX_PIXELS
 from vision.errors import MediaError
 
 Rgb = npt.NDArray[np.uint8]
+Bytes = bytes | memoryview
 
 MAX_PICTURE_BYTES = 256 * 1024 * 1024
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".mpo"})
@@ -48,6 +50,9 @@ _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
 _PLAIN_FRAMES = frozenset({0xC0, 0xC1})
 # The segments before the pixels fit in here: camera makers put a thumbnail and notes into them.
 _HEAD_BYTES = 256 * 1024
+# Up to this size a picture is read into memory that its thread keeps.
+_REUSED_BYTES = 16 * 1024 * 1024
+_OF_THREAD = threading.local()
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _ORIENTATION, _DATE_TIME = 0x0112, 0x9003
 _OFFSET_TIME, _SUBSEC, _FOCAL_35MM = 0x9011, 0x9291, 0xA405
@@ -142,15 +147,35 @@ def read_bytes(path: Path, most: int = -1) -> bytes:
     return data
 
 
+def read_for_now(path: Path) -> Bytes:
+    """The file's bytes in memory that this thread uses again: they last until its next call. As large as pictures are,
+    fresh memory costs more than reading. Raises MediaError as `read_bytes` does."""
+    try:
+        with path.open("rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if not 0 < size <= _REUSED_BYTES:
+                return read_bytes(path)
+            held: bytearray = _OF_THREAD.__dict__.setdefault("buffer", bytearray())
+            if len(held) < size:
+                _OF_THREAD.buffer = held = bytearray(min(_REUSED_BYTES, 2 * size))
+            view, filled = memoryview(held)[:size], 0
+            while filled < size and (more := stream.readinto(view[filled:])):
+                filled += more
+    except OSError as error:
+        raise MediaError(f"cannot be read ({error.strerror})", remedy="check the path and its permissions") from error
+    return view[:filled] if filled else read_bytes(path)
+
+
 def read_picture(path: Path) -> Picture:
     """The header of a picture file. Raises MediaError when it is no JPEG or PNG picture within the limits."""
     head = read_bytes(path, _HEAD_BYTES)
     return picture_header(head if _is_plain(head) else read_bytes(path), path)
 
 
-def picture_header(data: bytes, path: Path) -> Picture:
-    """The header of a picture given as bytes; `path` only names it. Raises MediaError as `read_picture` does."""
-    if not data.startswith((_JPEG_MAGIC, _PNG_MAGIC)):
+def picture_header(data: Bytes, path: Path, *, for_pixels: bool = False) -> Picture:
+    """The header of a picture given as bytes; `path` only names it. `for_pixels`: without when, where and through which
+    lens it was taken, which decoding does not need. Raises MediaError as `read_picture` does."""
+    if not (_is_jpeg(data) or _is_png(data)):
         raise MediaError("not a JPEG or PNG picture, whatever its name says", remedy="convert it to JPEG or PNG")
     stored_wh = _stored_size(data)
     if stored_wh[0] * stored_wh[1] > MAX_PIXELS:
@@ -159,7 +184,7 @@ def picture_header(data: bytes, path: Path) -> Picture:
             remedy=f"shrink it below {MAX_PIXELS // 1_000_000} megapixels",
         )
     _check_cost(data, stored_wh)
-    exif, gps = _exif(data)
+    exif, gps = _exif(data, for_pixels)
     orientation = int(exif.get(_ORIENTATION) or 1) if exif.get(_ORIENTATION) in _UPRIGHT else 1
     turned = _UPRIGHT[orientation][0] % 2 == 1
     taken_at, sigma_s = _taken_at(exif)
@@ -177,8 +202,16 @@ def picture_header(data: bytes, path: Path) -> Picture:
     )
 
 
-def _stored_size(data: bytes) -> tuple[int, int]:
-    if data.startswith(_PNG_MAGIC):
+def _is_jpeg(data: Bytes) -> bool:
+    return data[: len(_JPEG_MAGIC)] == _JPEG_MAGIC
+
+
+def _is_png(data: Bytes) -> bool:
+    return data[: len(_PNG_MAGIC)] == _PNG_MAGIC
+
+
+def _stored_size(data: Bytes) -> tuple[int, int]:
+    if _is_png(data):
         if len(data) < 33 or data[12:16] != b"IHDR":
             raise MediaError("the PNG header is cut off", remedy="copy it again from the camera")
         width, height = struct.unpack(">II", data[16:24])
@@ -192,7 +225,7 @@ def _stored_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _check_cost(data: bytes, stored_wh: tuple[int, int]) -> None:
+def _check_cost(data: Bytes, stored_wh: tuple[int, int]) -> None:
     """Raise MediaError for a picture within the limit of pixels that takes too much memory or time all the same."""
     held_bytes, scanned_pixels = _cost(data, stored_wh)
     if held_bytes > _MOST_HELD_BYTES or scanned_pixels > _MOST_SCANNED_PIXELS:
@@ -202,10 +235,10 @@ def _check_cost(data: bytes, stored_wh: tuple[int, int]) -> None:
         )
 
 
-def _cost(data: bytes, size_wh: tuple[int, int]) -> tuple[int, int]:
+def _cost(data: Bytes, size_wh: tuple[int, int]) -> tuple[int, int]:
     """What decoding holds, in bytes beside the pixels that are wanted, and over how many pixels its scans go."""
     pixels = size_wh[0] * size_wh[1]
-    if not data.startswith(_JPEG_MAGIC):
+    if not _is_jpeg(data):
         return pixels * _PNG_HELD, pixels
     _, _, colours, sampling = simplejpeg.decode_jpeg_header(data, strict=False)
     scans = 1 if _is_plain(data) else _scans(data, _first_scan(data))
@@ -214,10 +247,10 @@ def _cost(data: bytes, size_wh: tuple[int, int]) -> tuple[int, int]:
     return pixels * held, pixels * scans
 
 
-def _is_plain(data: bytes) -> bool:
+def _is_plain(data: Bytes) -> bool:
     """Whether the first scan of a JPEG holds all its colours at full precision: libjpeg reads one scan of such a file,
     and refuses a second. False too when that scan's header is not in `data`."""
-    colours = b""
+    colours: Bytes = b""
     for kind, start, end in _segments(data):
         if kind in _PLAIN_FRAMES:
             colours = data[start + 9 : start + 10]
@@ -226,13 +259,13 @@ def _is_plain(data: bytes) -> bool:
     return False
 
 
-def _scans(data: bytes, start: int) -> int:
+def _scans(data: Bytes, start: int) -> int:
     """How often the marker of a scan comes from `start` on. (`bytes.count` takes eight times as long as this.)"""
     halves = (np.frombuffer(data, "<u2", (len(data) - at) // 2, at) for at in (start, start + 1))
     return sum(int(np.count_nonzero(pairs == int.from_bytes(b"\xff\xda", "little"))) for pairs in halves)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def _segments(data: Bytes) -> Iterator[tuple[int, int, int]]:
     """Kind, start and end of each segment of a JPEG up to its first scan, or to where its segments are odd."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -243,37 +276,42 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         at = end
 
 
-def _first_scan(data: bytes) -> int:
+def _first_scan(data: Bytes) -> int:
     """Where the first scan of a JPEG begins, behind the thumbnail that its EXIF may hold; 0 when its segments are odd,
     so that whatever looks like a scan counts."""
     return next((start for kind, start, _ in _segments(data) if kind == _SOS), 0)
 
 
-def _exif(data: bytes) -> tuple[dict[int, Any], dict[int, Any]]:
-    """The EXIF fields of the main and Exif blocks, and those of the GPS block; empty where there are none."""
+def _exif(data: Bytes, for_pixels: bool) -> tuple[dict[int, Any], dict[int, Any]]:
+    """The EXIF fields of the main and Exif blocks, and those of the GPS block; empty where there are none.
+
+    `for_pixels`: only the orientation.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF blocks; what can be read is enough
-            if data.startswith(_JPEG_MAGIC):
+            if _is_jpeg(data):
                 exif = Image.Exif()
                 exif.load(_exif_block(data))
             else:
                 with Image.open(io.BytesIO(data)) as image:
                     exif = image.getexif()
+            if for_pixels:
+                return {_ORIENTATION: exif.get(_ORIENTATION)}, {}
             return {**exif, **exif.get_ifd(_EXIF_IFD)}, dict(exif.get_ifd(_GPS_IFD))
     except _PILLOW_ERRORS:
         # A picture with broken metadata is still a picture.
         return {}, {}
 
 
-def _exif_block(data: bytes) -> bytes:
+def _exif_block(data: Bytes) -> bytes:
     """The Exif block of a JPEG, empty where there is none (JEITA CP-3451: an APP1 segment before the pixels).
 
     Opening the picture with Pillow finds it too, but costs as much as a fiftieth of looking for things in it.
     """
     for kind, start, end in _segments(data):
         if kind == _APP1 and data[start + 4 : start + 10] == b"Exif\x00\x00":
-            return data[start + 4 : end]
+            return bytes(data[start + 4 : end])
     return b""
 
 
@@ -322,7 +360,7 @@ def _gps_fix(gps: dict[int, Any]) -> GpsFix | None:
     return GpsFix(longitude, latitude, _number(gps.get(6)))
 
 
-def decode(data: bytes, picture: Picture, min_wh: tuple[int, int] | None = None) -> Rgb:
+def decode(data: Bytes, picture: Picture, min_wh: tuple[int, int] | None = None) -> Rgb:
     """The picture's pixels, upright. With `min_wh` a JPEG is decoded straight to the smallest eighth that is still at
     least so large in both directions (in upright pixels), which is faster and nearer to an ideal resize.
 
@@ -331,12 +369,12 @@ def decode(data: bytes, picture: Picture, min_wh: tuple[int, int] | None = None)
     quarter_turns, mirror = _UPRIGHT[picture.orientation]
     wanted = min_wh[::-1] if min_wh and quarter_turns % 2 else min_wh
     with _ONE_BY_ONE if _cost(data, picture.size_wh)[0] > _MUCH_HELD_BYTES else contextlib.nullcontext():
-        pixels = _decode_jpeg(data, wanted) if data.startswith(_JPEG_MAGIC) else _decode_png(data)
+        pixels = _decode_jpeg(data, wanted) if _is_jpeg(data) else _decode_png(data)
     pixels = np.rot90(pixels, quarter_turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)
 
 
-def _decode_jpeg(data: bytes, min_wh: tuple[int, int] | None) -> Rgb:
+def _decode_jpeg(data: Bytes, min_wh: tuple[int, int] | None) -> Rgb:
     width, height = min_wh or (0, 0)
     try:
         _, _, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
@@ -353,8 +391,8 @@ def _decode_jpeg(data: bytes, min_wh: tuple[int, int] | None) -> Rgb:
         raise MediaError(f"the JPEG is broken ({error})", remedy="copy it again from the camera") from error
 
 
-def _decode_png(data: bytes) -> Rgb:
-    if b"IEND\xaeB`\x82" not in data[-1024:]:
+def _decode_png(data: Bytes) -> Rgb:
+    if b"IEND\xaeB`\x82" not in bytes(data[-1024:]):
         raise MediaError("the PNG is cut off", remedy="copy it again from the camera")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
@@ -362,7 +400,7 @@ def _decode_png(data: bytes) -> Rgb:
     return np.asarray(pixels, dtype=np.uint8)
 
 
-def _decode_any(data: bytes) -> Rgb:
+def _decode_any(data: Bytes) -> Rgb:
     """Through Pillow: the colour spaces that the fast paths do not know."""
     try:
         with Image.open(io.BytesIO(data)) as image:
