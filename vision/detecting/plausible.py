@@ -25,7 +25,7 @@ _SURE, _INSIDE, _ABOVE = 0.4, 0.9, 0.1
 def on_the_ground(found: Detections) -> npt.NDArray[np.bool_]:
     """Which detections (n,) may stay: all but litter on a vehicle."""
     stays = np.ones(len(found), dtype=np.bool_)
-    is_vehicle, litter = (np.isin(found.class_ids, _ids(found.class_names, names)) for names in (VEHICLE, LITTER))
+    is_vehicle, litter = (_among(found.class_names, names)[found.class_ids] for names in (VEHICLE, LITTER))
     vehicles = found.boxes_xyxy[is_vehicle & (found.scores >= _SURE)]
     if not len(vehicles) or not litter.any():
         return stays
@@ -37,5 +37,6 @@ def on_the_ground(found: Detections) -> npt.NDArray[np.bool_]:
 
 
 @lru_cache
-def _ids(class_names: tuple[str, ...], wanted: frozenset[str]) -> list[int]:
-    return [index for index, name in enumerate(class_names) if name in wanted]
+def _among(class_names: tuple[str, ...], wanted: frozenset[str]) -> npt.NDArray[np.bool_]:
+    """Which classes (classes,) are wanted."""
+    return np.array([name in wanted for name in class_names], dtype=np.bool_)

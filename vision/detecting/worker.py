@@ -119,23 +119,35 @@ def _ready_to_show(job: Job, seen: Detections, detector: Detector, kept: Kept) -
 def serve(pipe: Connection, detector: Detector) -> None:
     """Answer jobs until the pipe closes.
 
-    Comes in: (number, job). Goes out: (number, None) when a job begins, (number, answer) when it is done; an answer is
-    what `look` returns, or the ModelError that it raised. Also comes in: (number, size) of pictures that are to come,
-    which nobody answers.
+    Comes in: (number, job). Goes out, one or two in a list: (number, None) when a job begins, (number, answer) when it
+    is done; an answer is what `look` returns, or the ModelError that it raised. Also comes in: (number, size) of
+    pictures that are to come, which nobody answers.
     """
     jobs: queue.SimpleQueue[tuple[int, Job | tuple[int, int]]] = queue.SimpleQueue()
     kept = Kept(detector.threads)
     sending = threading.Lock()
     idling = threading.Semaphore(max(1, detector.threads - 1))
 
+    def tell(letters: list[tuple[int, Seen | Fault | ModelError | None]]) -> None:
+        if letters:
+            with sending:
+                pipe.send(letters)
+
     def work() -> None:
+        letters: list[tuple[int, Seen | Fault | ModelError | None]] = []
         while True:
-            number, job = jobs.get()
+            try:
+                number, job = jobs.get_nowait()
+            except queue.Empty:
+                tell(letters)
+                letters = []
+                number, job = jobs.get()
             if not isinstance(job, Job):
+                tell(letters)
+                letters = []
                 _prepare(detector, job, turned=number)
                 continue
-            with sending:
-                pipe.send((number, None))
+            tell([*letters, (number, None)])
             answer: Seen | Fault | ModelError
             try:
                 with idling if job.idly else contextlib.nullcontext():
@@ -145,8 +157,7 @@ def serve(pipe: Connection, detector: Detector) -> None:
             except BaseException:  # noqa: BLE001, a crash like any other: the watchdog replaces this process
                 traceback.print_exc()
                 os._exit(1)
-            with sending:
-                pipe.send((number, answer))
+            letters = [(number, answer)]
 
     for index in range(detector.threads):
         threading.Thread(target=work, name=f"look-{index}", daemon=True).start()
@@ -173,7 +184,7 @@ def refuse(pipe: Connection, error: ModelError) -> None:
     """Answer every job with the error that keeps this process from working, until the pipe closes."""
     while True:
         number, _ = pipe.recv()
-        pipe.send((number, error))
+        pipe.send([(number, error)])
 
 
 def main(

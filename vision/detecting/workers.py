@@ -308,7 +308,8 @@ class Workers:
             gone, late = False, False
             try:
                 if pipe.poll(_TICK_S):
-                    self._take(*pipe.recv())
+                    for number, answer in pipe.recv():
+                        self._take(number, answer)
             except _GONE:
                 gone = True
             now = time.monotonic()
