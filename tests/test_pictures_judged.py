@@ -8,6 +8,7 @@ import pytest
 from tests import pictures
 from vision.detections import Detections
 from vision.pictures import draw, footage, redact
+from vision.pictures.packed import Packed
 from vision.taxonomy import CLASSES, HIDE_FROM
 
 
@@ -17,7 +18,7 @@ def rows(*named: tuple[str, float, tuple[float, float, float, float]]) -> Detect
 
 def test_a_street_can_be_judged() -> None:
     """An ordinary picture is good enough."""
-    verdict = footage.judge(pictures.street())
+    verdict = footage.judge(Packed.of(pictures.street()))
     assert verdict.reason == ""
     assert verdict.quality > 0.9
 
@@ -25,7 +26,7 @@ def test_a_street_can_be_judged() -> None:
 @pytest.mark.parametrize(("level", "reason"), [(2, "dark"), (255, "overexposed"), (128, "no detail")])
 def test_useless_pictures_say_why(level: int, reason: str) -> None:
     """Black, white and even grey pictures are refused, each for its own reason."""
-    verdict = footage.judge(np.full((240, 320, 3), level, dtype=np.uint8))
+    verdict = footage.judge(Packed.of(np.full((240, 320, 3), level, dtype=np.uint8)))
     assert reason in verdict.reason
     assert verdict.quality == 0
 
@@ -36,7 +37,7 @@ def test_blur_lowers_the_quality() -> None:
 
     sharp = pictures.street(640, 480)
     soft = cv2.GaussianBlur(sharp, (0, 0), 6)
-    assert footage.judge(soft).quality < footage.judge(sharp).quality
+    assert footage.judge(Packed.of(soft)).quality < footage.judge(Packed.of(sharp)).quality
 
 
 HIDE_FROM_PER_CLASS = tuple(HIDE_FROM.get(name, np.inf) for name in CLASSES)

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import simplejpeg
 
 from tests import pictures
 from vision.detecting import worker
@@ -145,7 +146,8 @@ def test_pixels_bytes_and_files_give_the_same(files: list[Path]) -> None:
 
 
 def test_a_frame_is_shown_from_the_pixels_of_its_first_look(files: list[Path], tmp_path: Path) -> None:
-    """What the worker has kept under a number is not read again, and looks the same; what it has not is read."""
+    """What the worker has kept under a number is not read again, and looks the same but for a level or two; what it has
+    not is read."""
     file = tmp_path / "one.jpg"
     file.write_bytes(files[0].read_bytes())
     with Workers(threads=1, input_wh=INPUT) as workers:
@@ -161,8 +163,10 @@ def test_a_frame_is_shown_from_the_pixels_of_its_first_look(files: list[Path], t
         file.unlink()
         again = ask(hide=first.detections, keep=number)
         assert first.kept
-        assert again.shown == anew.shown
         assert again.shown is not None
+        assert anew.shown is not None
+        kept, read = (simplejpeg.decode_jpeg(data, "RGB").astype(int) for data in (again.shown, anew.shown))
+        assert np.abs(kept - read).mean() < 2.0
         assert isinstance(workers.look(Job("one", path=file, hide=first.detections, keep=number)).result(), Fault)
         assert not ask(hide=first.detections, keep=number, hold=True).kept  # there is nothing to hold any more
         file.write_bytes(files[-1].read_bytes())
@@ -171,30 +175,29 @@ def test_a_frame_is_shown_from_the_pixels_of_its_first_look(files: list[Path], t
 
 def test_the_worker_keeps_the_pixels_of_few_frames() -> None:
     kept = worker.Kept(2)
-    pixels = np.zeros((60, 80, 3), np.uint8)
-    assert all(kept.put(number, pixels, (80, 60)) for number in range(9))
+    picture = Packed.of(np.zeros((60, 80, 3), np.uint8))
+    assert all(kept.put(number, picture, (80, 60)) for number in range(9))
     assert kept.take(0) is None
-    assert kept.take(1) is pixels
+    assert kept.take(1) is picture
     assert kept.take(1) is None
-    assert not kept.put(9, pixels, (81, 60))
-    assert not kept.put(9, pixels, (30, 20))
+    assert not kept.put(9, picture, (81, 60))
+    assert not kept.put(9, picture, (30, 20))
 
 
 def test_pixels_are_held_until_they_are_taken() -> None:
     """A held frame outlives those that come after it; of the held ones the oldest goes when there are too many, or the
     one that another is held instead of."""
     kept = worker.Kept(1)
-    pixels = np.zeros((60, 80, 3), np.uint8)
+    picture = Packed.of(np.zeros((60, 80, 3), np.uint8))
     for number in range(HELD + 2):
-        assert kept.put(number, pixels, (80, 60))
+        assert kept.put(number, picture, (80, 60))
         assert kept.hold(number, None)
     for number in range(100, 110):
-        kept.put(number, pixels, (80, 60))
+        kept.put(number, picture, (80, 60))
     assert kept.take(0) is None
     assert kept.hold(109, 1)
     assert kept.take(1) is None
-    held = [kept.take(number) for number in (*range(2, HELD + 2), 109)]
-    assert all(one is not None and one.shape == pixels.shape for one in held)
+    assert all(kept.take(number) is picture for number in (*range(2, HELD + 2), 109))
     assert kept.take(2) is None
     assert not kept.hold(2, None)
     assert not kept.hold(None, None)

@@ -31,24 +31,24 @@ from vision.pictures.resize import resize
 
 
 class Kept:
-    """Pixels of the frames that were looked at last, a few per thread, for those that are shown soon after, and of some
-    that are held, at half the room, for those that are shown later."""
+    """Frames that were looked at last, a few per thread, for what is shown soon after, and some that are held for
+    what is shown later."""
 
     def __init__(self, threads: int) -> None:
         self._most, self._most_held = 4 * threads, HELD + threads
-        self._pixels: dict[int, Rgb] = {}
+        self._last: dict[int, Packed] = {}
         self._held: dict[int, Packed] = {}
         self._lock = threading.Lock()
 
-    def put(self, number: int | None, pixels: Rgb, wanted_wh: tuple[int, int]) -> bool:
-        """Keep them if there is a number, they are as large as wanted and not much larger; forget the oldest for it."""
-        fits = wanted_wh[0] <= pixels.shape[1] <= 2 * wanted_wh[0] and pixels.shape[0] >= wanted_wh[1]
-        if number is None or not fits:
+    def put(self, number: int | None, picture: Packed, wanted_wh: tuple[int, int]) -> bool:
+        """Keep it if there is a number, it is as large as wanted and not much larger; forget the oldest for it."""
+        width, height = picture.size_wh
+        if number is None or not (wanted_wh[0] <= width <= 2 * wanted_wh[0] and height >= wanted_wh[1]):
             return False
         with self._lock:
-            self._pixels[number] = pixels
-            if len(self._pixels) > self._most:
-                del self._pixels[next(iter(self._pixels))]
+            self._last[number] = picture
+            if len(self._last) > self._most:
+                del self._last[next(iter(self._last))]
         return True
 
     def hold(self, number: int | None, instead: int | None) -> bool:
@@ -56,24 +56,19 @@ class Kept:
         for it; whether it was still there."""
         with self._lock:
             if instead is not None:
-                self._pixels.pop(instead, None)
+                self._last.pop(instead, None)
                 self._held.pop(instead, None)
-            if number is None or (pixels := self._pixels.pop(number, None)) is None:
+            if number is None or (picture := self._last.pop(number, None)) is None:
                 return False
-        packed = Packed.of(pixels)
-        with self._lock:
-            self._held[number] = packed
+            self._held[number] = picture
             if len(self._held) > self._most_held:
                 del self._held[next(iter(self._held))]
         return True
 
-    def take(self, number: int | None) -> Rgb | None:
+    def take(self, number: int | None) -> Packed | None:
         """What was kept or is held under this number, once."""
         with self._lock:
-            if number is None:
-                return None
-            pixels, packed = self._pixels.pop(number, None), self._held.pop(number, None)
-        return packed.pixels() if pixels is None and packed else pixels
+            return None if number is None else self._last.pop(number, self._held.pop(number, None))
 
 
 def look(job: Job, detector: Detector, kept: Kept) -> Seen | Fault:
@@ -84,14 +79,16 @@ def look(job: Job, detector: Detector, kept: Kept) -> Seen | Fault:
         if job.hide is not None:
             return _ready_to_show(job, job.hide, detector, kept)
         pixels, size_wh = _pixels(job, detector.decoded_wh)
+        packed = Packed.of(pixels) if job.judge or job.keep is not None else None
         quality = 1.0
-        if job.judge:
-            verdict = footage.judge(pixels)
+        if packed and job.judge:
+            verdict = footage.judge(packed)
             if verdict.reason:
                 return Fault(job.name, verdict.reason, "clean the lens, or drive by daylight")
             quality = verdict.quality
+        is_kept = packed is not None and kept.put(job.keep, packed, shown_wh(size_wh))
         found = detector.detect(pixels, size_wh=size_wh, min_score=job.min_score, input_wh=job.input_wh)
-        return Seen(found, quality, kept=kept.put(job.keep, pixels, shown_wh(size_wh)))
+        return Seen(found, quality, kept=is_kept)
     except MediaError as error:
         return Fault.of(job.name, error)
 
@@ -108,7 +105,8 @@ def _pixels(job: Job, wanted: Callable[[tuple[int, int]], tuple[int, int]]) -> t
 def _ready_to_show(job: Job, seen: Detections, detector: Detector, kept: Kept) -> Seen:
     """A frame at showing size, looked at once more at another size (`redact.second_input`), with all that is private in
     either look hidden."""
-    pixels, size_wh = _pixels(job, shown_wh) if (left := kept.take(job.keep)) is None else (left, seen.size_wh)
+    left = kept.take(job.keep)
+    pixels, size_wh = _pixels(job, shown_wh) if left is None else (left.pixels(), seen.size_wh)
     pixels = resize(pixels, shown_wh(size_wh))
     scores, input_wh = detector.model.hide_from, redact.second_input(detector.input_for(size_wh))
     again = detector.detect(pixels, size_wh=size_wh, min_score=scores, input_wh=input_wh)

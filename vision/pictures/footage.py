@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vision.pictures.media import Rgb
-from vision.pictures.resize import resize
+from vision.pictures.packed import Packed
 
 _SIDE_PX = 320
 # Measured on a 320 px copy: mean grey level under which, and share of burnt pixels over which, nothing can be judged.
@@ -25,18 +24,17 @@ class Verdict:
     reason: str = ""
 
 
-def judge(pixels: Rgb) -> Verdict:
-    """Judge upright RGB pixels (height, width, 3)."""
-    height, width = pixels.shape[:2]
+def judge(picture: Packed) -> Verdict:
+    """Judge an upright picture."""
+    width, height = picture.size_wh
     factor = _SIDE_PX / max(height, width)
-    small_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
-    grey = cv2.cvtColor(resize(pixels, small_wh), cv2.COLOR_RGB2GRAY)
+    grey = picture.grey((max(1, round(width * factor)), max(1, round(height * factor))))
     brightness = float(grey.mean())
     if brightness < _TOO_DARK:
         return Verdict(0.0, "too dark to judge")
     if float((grey >= 250).mean()) > _TOO_BRIGHT_SHARE:
         return Verdict(0.0, "overexposed: nearly all white")
-    detail = float(cv2.Laplacian(grey, cv2.CV_64F).var())
+    detail = float(cv2.Laplacian(grey, cv2.CV_32F).var())
     if detail < _NO_DETAIL:
         return Verdict(0.0, "no detail: fog, a covered lens or heavy blur")
     sharp = float(np.clip(np.log(detail / _NO_DETAIL) / np.log(_SHARP / _NO_DETAIL), 0, 1))

@@ -9,6 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vision.pictures.media import Rgb
+from vision.pictures.resize import resize
+
+# Where the planes have black, and how many steps there are from there to white.
+_BLACK, _STEPS = 16, 219
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,3 +36,8 @@ class Packed:
         width, height = self.size_wh
         whole = np.asarray(cv2.cvtColor(self.planes, cv2.COLOR_YUV2RGB_I420), np.uint8)
         return np.ascontiguousarray(whole[:height, :width])
+
+    def grey(self, size_wh: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """A small grey copy (height, width), 0 to 255."""
+        brightness = resize(self.planes[: self.size_wh[1], : self.size_wh[0]], size_wh)
+        return np.asarray(np.clip((brightness.astype(np.float32) - _BLACK) * (255 / _STEPS), 0, 255))

@@ -9,7 +9,8 @@ from vision.pictures.media import Rgb
 
 
 def resize(pixels: Rgb, size_wh: tuple[int, int]) -> Rgb:
-    """RGB pixels (height, width, 3) at another (width, height); the same array when that is its size.
+    """RGB pixels (height, width, 3), or grey ones (height, width), at another (width, height); the same array when that
+    is its size.
 
     Halved by means of four as long as that fits, which has fast code and is what a JPEG decoded at a fraction of its
     size looks like; the rest, a factor below two, is bilinear. An odd last row or column is dropped in halving.
