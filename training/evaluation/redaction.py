@@ -20,6 +20,7 @@ from training.release.export import write_json
 from vision.detecting.detector import Detector
 from vision.pictures import redact
 from vision.pictures.media import decode, picture_header, read_bytes
+from vision.pictures.packed import Packed
 
 KINDS = ("person", "face", "plate", "vehicle")
 # A thing counts as hidden when so much of its box is.
@@ -77,7 +78,8 @@ def look_at(detector: Detector, path: Path, rows: list[list[Any]]) -> Covered:
     size_wh = picture.size_wh
     seen = detector.detect(pixels, size_wh=size_wh, min_score=detector.model.least_scores)
     scores, input_wh = detector.model.hide_from, redact.second_input(detector.input_for(size_wh))
-    again = detector.detect(pixels, size_wh=size_wh, min_score=scores, input_wh=input_wh)
+    waited = Packed.of(pixels).pixels()
+    again = detector.detect(waited, size_wh=size_wh, min_score=scores, input_wh=input_wh)
     private = redact.private_only([seen, again], scores)
     hidden = np.zeros((size_wh[1], size_wh[0]), dtype=bool)
     for left, top, right, bottom, _ in redact.regions(private, size_wh).tolist():
