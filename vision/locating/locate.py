@@ -15,7 +15,7 @@ from vision.locating.looks import looks_of
 from vision.locating.observations import IntArray, Observations, observe
 from vision.locating.radius import error_radii
 from vision.locating.standing_things import StandingThings, standing_things
-from vision.patrol.views import MOST_EVIDENCE, choose_evidence, views_of
+from vision.patrol.views import MOST_EVIDENCE, Views, choose_evidence
 from vision.sightings import Look, Sighting
 from vision.tracks.clock import ONE_CLOCK, ClockOffset
 from vision.tracks.track import Poses, Track
@@ -66,9 +66,11 @@ def locate(
     if not len(seen):
         return Located((), looks, tuple(notes), clock)
 
+    shown = Views(seen, ordered)
+
     def likely(label: IntArray, names: list[str]) -> None:
         views = [
-            views_of(np.flatnonzero(label == i), seen, ordered)
+            shown.of(np.flatnonzero(label == i))
             for i in np.unique(label[label >= 0])
             if classes is None or names[i] in classes
         ]
@@ -79,7 +81,7 @@ def locate(
     way_m = float(np.linalg.norm(np.diff(poses.enu_m[:, :2], axis=0), axis=1).sum())
     notes += mount_doubts(things, camera, way_m)
     things = _with_clock_error(things, seen, track, clock.sigma_s)
-    sightings, vague = _sightings(things, seen, ordered, track, classes)
+    sightings, vague = _sightings(things, seen, ordered, shown, track, classes)
     if vague:
         notes.append(f"{vague} thing{'s' if vague > 1 else ''} left out: placed to worse than {WORST_RADIUS_M:g} m.")
     return Located(sightings, looks, tuple(notes), clock)
@@ -118,6 +120,7 @@ def _sightings(
     found: StandingThings,
     seen: Observations,
     ordered: list[FrameDetections],
+    shown: Views,
     track: Track,
     classes: frozenset[str] | None,
 ) -> tuple[tuple[Sighting, ...], int]:
@@ -127,7 +130,7 @@ def _sightings(
     sightings = []
     wanted = [i for i, name in enumerate(found.names) if classes is None or name in classes]
     placed = [i for i in wanted if radii[i] <= WORST_RADIUS_M]
-    views = [views_of(np.flatnonzero(found.label == i), seen, ordered) for i in placed]
+    views = [shown.of(np.flatnonzero(found.label == i)) for i in placed]
     for i, seen_in, evidence in zip(placed, views, choose_evidence(views), strict=True):
         rows = np.flatnonzero(found.label == i)
         times = seen.time_s[seen.frame[rows]]

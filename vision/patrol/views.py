@@ -53,38 +53,41 @@ class View:
     ready: bool = False
 
 
-def views_of(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetections]) -> tuple[View, ...]:
-    """The views of a thing, best first, one per frame: sure, large, whole ones are worth most, and those that no person
-    or vehicle, which will be hidden, covers.
-
-    `rows`: its observations; `ordered`: the frames that `seen.frame` counts.
+class Views:
+    """How well each box of a drive shows its thing, worked out once for all: sure, large, whole ones are worth most,
+    and those that no person or vehicle, which will be hidden, covers. `ordered`: the frames that `seen.frame` counts.
     """
-    own = np.array(
-        [ordered[k].detections.boxes_xyxy[d] for k, d in zip(seen.frame[rows], seen.detection[rows], strict=True)]
-    )
-    longest = np.array([max(ordered[k].detections.size_wh) for k in seen.frame[rows]])
-    side = np.clip(np.sqrt(boxes.area(own)) / longest, 1e-4, _LARGE)
-    quality = np.array([ordered[k].quality for k in seen.frame[rows]])
-    whole = np.where(seen.cut[rows].any(axis=1), 0.5, 1.0) * (1.0 - _covered(rows, seen, ordered))
-    worth = seen.score[rows] * quality * whole * side / side.max()
-    best: dict[int, int] = {}
-    for at in np.lexsort((rows, -worth)):
-        best.setdefault(int(seen.frame[rows[at]]), int(at))
-    return tuple(_view(float(worth[at]), int(rows[at]), seen, ordered[k]) for k, at in best.items())
+
+    def __init__(self, seen: Observations, ordered: Sequence[FrameDetections]) -> None:
+        self._seen, self._ordered = seen, ordered
+        found = [one.detections for one in ordered]
+        first = np.cumsum([0, *(len(one) for one in found)])[:-1]
+        own = np.concatenate([one.boxes_xyxy for one in found])[first[seen.frame] + seen.detection]
+        longest = np.array([max(one.size_wh) for one in found])[seen.frame]
+        quality = np.array([one.quality for one in ordered])[seen.frame]
+        self._side = np.clip(np.sqrt(boxes.area(own)) / longest, 1e-4, _LARGE)
+        whole = np.where(seen.cut.any(axis=1), 0.5, 1.0) * (1.0 - _covered(own, seen, found))
+        self._value = seen.score * quality * whole * self._side
+
+    def of(self, rows: IntArray) -> tuple[View, ...]:
+        """The views of a thing with the observations `rows`, best first, one per frame."""
+        worth = self._value[rows] / self._side[rows].max()
+        best: dict[int, int] = {}
+        for at in np.lexsort((rows, -worth)):
+            best.setdefault(int(self._seen.frame[rows[at]]), int(at))
+        return tuple(_view(float(worth[at]), int(rows[at]), self._seen, self._ordered[k]) for k, at in best.items())
 
 
-def _covered(rows: IntArray, seen: Observations, ordered: Sequence[FrameDetections]) -> FloatArray:
-    """How much of each box a person's or a vehicle's covers in its frame, 0 to 1: the largest share of any one."""
-    shares = np.zeros(len(rows))
-    for i, row in enumerate(rows):
-        found = ordered[seen.frame[row]].detections
-        others = found.boxes_xyxy[_is_private(found.class_names)[found.class_ids]]
-        if len(others):
-            own = found.boxes_xyxy[seen.detection[row]]
-            sides = np.minimum(own[2:], others[:, 2:]) - np.maximum(own[:2], others[:, :2])
-            shared = np.maximum(sides, 0.0).prod(axis=1).max()
-            shares[i] = shared / max(float((own[2:] - own[:2]).prod()), 1e-9)
-    return np.minimum(shares, 1.0)
+def _covered(own: FloatArray, seen: Observations, found: Sequence[Detections]) -> FloatArray:
+    """How much of each box (n, 4) one person or vehicle of its frame covers at most, 0 to 1."""
+    shared = np.zeros(len(own))
+    bounds = np.searchsorted(seen.frame, np.arange(len(found) + 1))
+    for k, one in enumerate(found):
+        others = one.boxes_xyxy[_is_private(one.class_names)[one.class_ids]]
+        if len(others) and bounds[k] < bounds[k + 1]:
+            part = slice(bounds[k], bounds[k + 1])
+            shared[part] = boxes.intersection(own[part], others).max(axis=1)
+    return np.minimum(shared / np.maximum(boxes.area(own), 1e-9), 1.0)
 
 
 @cache
