@@ -5,11 +5,11 @@
 
 Interleaved: in each round every side sees the same files once, in a process of its own; medians of the per-round
 ratios. The peers run as shipped (`predict(folder, stream=True)`, their own thread settings: all cores); ours has two
-threads. The floor is measured in every round as well, in as many threads: decoding each file at an eighth of its size
-in grey, hardly more than entropy decoding, and the network's convolution operations at the speed of one large INT8
-convolution. With
-`--labelled`, mAP50-95 of every side on the same labelled pictures. `--weights` is the checkpoint that the shipped model
-was exported from; without it only ours is measured. `--int8-data` is the data set file for the peer's INT8 export.
+threads. The floor is measured in every round as well, in as many threads: reading each file and decoding it at an
+eighth of its size in grey, hardly more than entropy decoding, and the network's convolution operations at the speed of
+one large INT8 convolution. With `--labelled`, mAP50-95 of every side on the same labelled pictures. `--weights` is the
+checkpoint that the shipped model was exported from; without it only ours is measured. `--int8-data` is the data set
+file for the peer's INT8 export.
 """
 
 from __future__ import annotations

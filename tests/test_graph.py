@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,18 @@ def test_other_stems_get_the_normalisation_only(step: int) -> None:
     assert np.abs(outputs(light, pixels) - expected).max() < 1e-4
 
 
+def changed(rewrite: Callable[[Any], None], network: Any) -> float:
+    """The largest difference that a rewrite makes to what a network yields for random values."""
+    fed = np.random.default_rng(8).normal(0, 1, network.inputs[0].get_shape()).astype(np.float32)
+    expected = outputs(network, fed)
+    rewrite(network)
+    return float(np.abs(outputs(network, fed) - expected).max())
+
+
+def pointwise(*glued: Any) -> Any:
+    return biased(convolved(op.concat([*glued], 1).output(0), 24, 1, 1, 6), 7)
+
+
 @pytest.mark.parametrize("added", [True, False])
 @pytest.mark.parametrize(("width", "rewritten"), [(8, True), (32, False)])
 def test_halves_are_not_cut_where_gluing_is_dear(added: bool, width: int, rewritten: bool) -> None:
@@ -118,27 +131,46 @@ def test_halves_are_not_cut_where_gluing_is_dear(added: bool, width: int, rewrit
     first, second = op.variadic_split(whole, op.constant(1), op.constant([width, width])).outputs()
     onward = biased(convolved(biased(convolved(second, 4, 3, 1, 2), 3), width, 3, 1, 4), 5)
     rest = op.add(second, onward).output(0) if added else onward
-    glued = op.concat([first, second, rest], 1).output(0)
-    network = ov.Model([biased(convolved(glued, 24, 1, 1, 6), 7)], [given], "halves")
-    fed = np.random.default_rng(8).normal(0, 1, (1, 4, 20, 24)).astype(np.float32)
-    expected = outputs(network, fed)
-    keep_whole(network)
+    network = ov.Model([pointwise(first, second, rest)], [given], "halves")
+    assert changed(keep_whole, network) < 1e-3
     assert (count(network, "VariadicSplit") == 0) == rewritten
-    assert np.abs(outputs(network, fed) - expected).max() < 1e-3
 
 
-def test_what_is_enlarged_by_interpolation_stays() -> None:
-    """Only the nearest value commutes with what follows as it stands: bilinear enlarging is left alone."""
-    for mode, rewritten in (("nearest", True), ("linear_onnx", False)):
-        given = taking(1, 4, 16, 20)
-        small = biased(convolved(given.output(0), 8, 3, 2, 0), 1)
-        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        twice, sides = op.constant(np.array([2, 2], np.float32)), op.constant(np.array([2, 3]))
-        large = op.interpolate(small, twice, mode, "scales", axes=sides, **how).output(0)
-        glued = op.concat([large, biased(convolved(given.output(0), 6, 1, 1, 2), 3)], 1).output(0)
-        network = ov.Model([biased(convolved(glued, 10, 1, 1, 4), 5)], [given], "enlarged")
-        fed = np.random.default_rng(9).normal(0, 1, (1, 4, 16, 20)).astype(np.float32)
-        expected = outputs(network, fed)
-        enlarge_later(network)
-        assert (count(network, "Concat") == 0) == rewritten
-        assert np.abs(outputs(network, fed) - expected).max() < 1e-4
+@pytest.mark.parametrize("odd", ["rows", "twice", "doubled", "constant"])
+def test_other_cuts_stay(odd: str) -> None:
+    """A cut through the rows, a half that is glued in twice, one that is added to itself, one with a constant added."""
+    given = taking(1, 4, 20, 24)
+    whole = biased(convolved(given.output(0), 16, 1, 1, 0), 1)
+    axis, parts = (2, [10, 10]) if odd == "rows" else (1, [8, 8])
+    first, second = op.variadic_split(whole, op.constant(axis), op.constant(parts)).outputs()
+    shifted = op.add(second, op.constant(np.ones((1, second.get_shape()[1], 1, 1), np.float32))).output(0)
+    rest = {
+        "rows": biased(convolved(second, 8, 3, 1, 2), 3),
+        "twice": second,
+        "doubled": op.add(second, second).output(0),
+        "constant": shifted,
+    }[odd]
+    network = ov.Model([pointwise(first, second, rest)], [given], "cut")
+    assert changed(keep_whole, network) < 1e-3
+    assert count(network, "VariadicSplit") == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "sides", "rewritten"),
+    [("nearest", [2, 3], True), ("linear_onnx", [2, 3], False), ("nearest", [1, 3], False)],
+)
+def test_only_places_that_are_repeated_can_be_enlarged_later(mode: str, sides: list[int], rewritten: bool) -> None:
+    """The nearest value commutes with what follows, whatever is glued beside it, twice too; what is interpolated does
+    not, nor do channels that are repeated."""
+    given = taking(1, 4, 16, 20)
+    small = biased(convolved(given.output(0), 8, 3, 2, 0), 1)
+    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    twice, axes = op.constant(np.array([2, 2], np.float32)), op.constant(np.array(sides))
+    large = op.interpolate(small, twice, mode, "scales", axes=axes, **how).output(0)
+    beside = biased(convolved(given.output(0), 6, 1, 1, 2), 3)
+    if sides[0] == 1:
+        beside = biased(convolved(op.max_pool(beside, [2, 1], [1, 1], [0, 0], [0, 0], [2, 1]).output(0), 6, 1, 1, 4), 5)
+    network = ov.Model([pointwise(large, beside, beside)], [given], "enlarged")
+    before = count(network, "Convolution")
+    assert changed(enlarge_later, network) < 1e-4
+    assert count(network, "Convolution") == before + rewritten

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vision.detecting.model import Device
-from vision.errors import Fault, UsageError
+from vision.errors import Fault, MediaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,7 +225,6 @@ def patrol(
 def _get_ready(workers: Workers, media: list[Path]) -> None:
     """Start the workers, and tell them the size of the first picture: most others have it too."""
     workers.start()
-    from vision.errors import MediaError
     from vision.pictures.media import find_media, read_picture
 
     with suppress(MediaError, OSError, IndexError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -79,10 +80,19 @@ class Detections:
             self.boxes_xyxy[keep], self.scores[keep], self.class_ids[keep], self.size_wh, self.model, self.class_names
         )
 
+    def among(self, names: frozenset[str]) -> npt.NDArray[np.bool_]:
+        """Which detections (n,) are of the named classes."""
+        return _wanted(self.class_names, names)[self.class_ids]
+
     def of_classes(self, names: frozenset[str]) -> Detections:
         """Only the detections of the named classes."""
-        wanted = [i for i, name in enumerate(self.class_names) if name in names]
-        return self.where(np.isin(self.class_ids, wanted))
+        return self.where(self.among(names))
+
+
+@cache
+def _wanted(class_names: tuple[str, ...], names: frozenset[str]) -> npt.NDArray[np.bool_]:
+    """Which classes (classes,) are named."""
+    return np.array([name in names for name in class_names], dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

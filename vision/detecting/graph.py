@@ -49,13 +49,13 @@ def take_pixels(network: Any, mean: Sequence[float], scale: Sequence[float]) -> 
 
     given = network.get_parameters()[0]
     _, channels, height, width = given.output(0).get_shape()
-    stem = [*_chain(given)]
+    stem = [*_stem(given)]
     if len(stem) < 4 or channels != 3 or width % _CELL:
         return False
     first, bias, between, second = stem
     if not (_is_step_of_two(first) and _is_step_of_two(second) and _adds_constant(bias)):
         return False
-    if between.get_type_name() not in _ACTIVATIONS:
+    if between.get_type_name() not in _ACTIVATIONS or _constant(bias).shape != (1, len(_constant(first)), 1, 1):
         return False
 
     # Column 2j + c of the first layer looks at pixels 4j + 2c - 1 to 4j + 2c + 1: of the cell before and of its own.
@@ -99,14 +99,15 @@ def enlarge_later(network: Any) -> None:
         convolution = glued and _pointwise_of(glued)
         if not glued or not convolution or enlarged.get_attributes()["mode"] != "nearest":
             continue
-        weights, parts = _constant(convolution), _channels(glued)
-        others = [output for output in _inputs(glued) if output.get_node() != enlarged]
-        if len(others) + 1 < len(parts):
+        low = enlarged.input(0).get_source_output()
+        if low.get_shape()[:2] != enlarged.output(0).get_shape()[:2]:
             continue
-        small = _pointwise(enlarged.input(0).get_source_output(), weights[:, parts[enlarged.output(0)]])
-        enlarged.input(0).replace_source_output(small)
+        weights, at = _constant(convolution), _inputs(glued).index(enlarged.output(0))
+        others, parts = _inputs(glued), _channels(glued)
+        del others[at]
+        enlarged.input(0).replace_source_output(_pointwise(low, weights[:, parts.pop(at)]))
         enlarged.validate_and_infer_types()
-        _give(convolution, others, [weights[:, parts[output]] for output in others])
+        _give(convolution, others, [weights[:, part] for part in parts])
         _add(convolution, enlarged.output(0))
     network.validate_nodes_and_infer_types()
 
@@ -129,13 +130,18 @@ def keep_whole(network: Any) -> None:
         onward = [user.get_node() for user in _users(halves[1]) if user.get_node() not in (glued, rest.get_node())]
         if not all(map(_is_plain, onward)):
             continue
-        weights, (first, second, third) = _constant(convolution), _channels(glued).values()
+        weights, (first, second, third) = _constant(convolution), _channels(glued)
+        if second.stop != whole.get_shape()[1] or rest in halves:
+            continue
         of_whole, of_rest = weights[:, : second.stop].copy(), weights[:, third]
         if halves[1] in _inputs(rest.get_node()):
+            became = [output for output in _inputs(rest.get_node()) if output != halves[1]]
             if rest.get_node().get_type_name() != "Add" or _only_user(rest) != glued:
                 continue
+            if len(became) != 1 or became[0].get_shape() != halves[1].get_shape():
+                continue
             of_whole[:, second] += of_rest
-            (rest,) = (output for output in _inputs(rest.get_node()) if output != halves[1])
+            (rest,) = became
         for node in onward:
             kernels = _constant(node)
             _give(node, [whole], [np.pad(kernels, ((0, 0), (first.stop, 0), (0, 0), (0, 0)))])
@@ -179,9 +185,9 @@ def _only_user(output: Any) -> Any | None:
     return users[0].get_node() if len(users) == 1 else None
 
 
-def _chain(node: Any, most: int = 4) -> Iterator[Any]:
-    """The nodes behind this one, as long as each alone takes what the one before it yields."""
-    for _ in range(most):
+def _stem(node: Any) -> Iterator[Any]:
+    """The four nodes behind this one, as long as each alone takes what the one before it yields."""
+    for _ in range(4):
         node = _only_user(node.output(0))
         if node is None:
             return
@@ -220,6 +226,7 @@ def _is_step_of_two(node: Any) -> bool:
         and _constant(node).shape[2:] == (3, 3)
         and [*form["strides"], *form["dilations"]] == [2, 2, 1, 1]
         and [*form["pads_begin"], *form["pads_end"]] == [1, 1, 1, 1]
+        and form["auto_pad"] == "explicit"
     )
 
 
@@ -239,10 +246,10 @@ def _pointwise_of(glued: Any) -> Any | None:
     return node if set(form["strides"]) == {1} and not any(padding) else None
 
 
-def _channels(glued: Any) -> dict[Any, slice]:
+def _channels(glued: Any) -> list[slice]:
     """Which channels each input of a node that glues fills."""
     ends = np.cumsum([0, *(output.get_shape()[1] for output in _inputs(glued))]).tolist()
-    return {output: slice(*ends) for output, ends in zip(_inputs(glued), pairwise(ends), strict=True)}
+    return [slice(*bounds) for bounds in pairwise(ends)]
 
 
 def _pointwise(output: Any, weights: Weights) -> Any:

@@ -7,8 +7,6 @@ well above its lower edge is a part of the vehicle, or on it.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,8 +23,8 @@ _SURE, _INSIDE, _ABOVE = 0.4, 0.9, 0.1
 def on_the_ground(found: Detections) -> npt.NDArray[np.bool_]:
     """Which detections (n,) may stay: all but litter on a vehicle."""
     stays = np.ones(len(found), dtype=np.bool_)
-    is_vehicle, litter = (_among(found.class_names, names)[found.class_ids] for names in (VEHICLE, LITTER))
-    vehicles = found.boxes_xyxy[is_vehicle & (found.scores >= _SURE)]
+    litter = found.among(LITTER)
+    vehicles = found.boxes_xyxy[found.among(VEHICLE) & (found.scores >= _SURE)]
     if not len(vehicles) or not litter.any():
         return stays
     own = found.boxes_xyxy[litter]
@@ -34,9 +32,3 @@ def on_the_ground(found: Detections) -> npt.NDArray[np.bool_]:
     above = (vehicles[None, :, 3] - own[:, None, 3]) / np.maximum(vehicles[:, 3] - vehicles[:, 1], 1e-9)[None]
     stays[litter] = ~((inside >= _INSIDE) & (above >= _ABOVE)).any(axis=1)
     return stays
-
-
-@lru_cache
-def _among(class_names: tuple[str, ...], wanted: frozenset[str]) -> npt.NDArray[np.bool_]:
-    """Which classes (classes,) are wanted."""
-    return np.array([name in wanted for name in class_names], dtype=np.bool_)

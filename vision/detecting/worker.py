@@ -130,6 +130,7 @@ def serve(pipe: Connection, detector: Detector) -> None:
         if letters:
             with sending:
                 pipe.send(letters)
+            letters.clear()
 
     def work() -> None:
         letters: list[tuple[int, Seen | Fault | ModelError | None]] = []
@@ -138,14 +139,13 @@ def serve(pipe: Connection, detector: Detector) -> None:
                 number, job = jobs.get_nowait()
             except queue.Empty:
                 tell(letters)
-                letters = []
                 number, job = jobs.get()
             if not isinstance(job, Job):
                 tell(letters)
-                letters = []
                 _prepare(detector, job, turned=number)
                 continue
-            tell([*letters, (number, None)])
+            letters.append((number, None))
+            tell(letters)
             answer: Seen | Fault | ModelError
             try:
                 with idling if job.idly else contextlib.nullcontext():
@@ -155,7 +155,7 @@ def serve(pipe: Connection, detector: Detector) -> None:
             except BaseException:  # noqa: BLE001, a crash like any other: the watchdog replaces this process
                 traceback.print_exc()
                 os._exit(1)
-            letters = [(number, answer)]
+            letters.append((number, answer))
 
     for index in range(detector.threads):
         threading.Thread(target=work, name=f"look-{index}", daemon=True).start()

@@ -73,7 +73,7 @@ class Candidates:
         """What tells the things' sets of boxes apart: one key per thing (t,)."""
         held = np.flatnonzero(self.label >= 0)
         held = held[np.argsort(self.label[held], kind="stable")]
-        return [part.tobytes() for part in np.split(held, np.cumsum(self.boxes)[:-1])]
+        return [part.tobytes() for part in np.split(held, np.cumsum(self.boxes))[:-1]]
 
 
 def gather(seen: Observations, spots: Spots, label: IntArray, shake_px: float, camera: Camera) -> Candidates:
@@ -176,7 +176,7 @@ class Judge:
     def __call__(self, candidates: Candidates) -> Judged:
         """As `judge`."""
         keys = candidates.boxes_of()
-        fresh = np.array([key not in self._numbers for key in keys])
+        fresh = np.array([key not in self._numbers for key in keys], dtype=bool)
         if self._judged is None or fresh.any():
             new = judge(candidates.where(fresh), *self._given)
             self._judged = self._judged.followed_by(new) if self._judged else new

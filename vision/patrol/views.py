@@ -10,11 +10,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from vision import boxes
 from vision.boxes import FloatArray
@@ -83,17 +81,11 @@ def _covered(own: FloatArray, seen: Observations, found: Sequence[Detections]) -
     shared = np.zeros(len(own))
     bounds = np.searchsorted(seen.frame, np.arange(len(found) + 1))
     for k, one in enumerate(found):
-        others = one.boxes_xyxy[_is_private(one.class_names)[one.class_ids]]
+        others = one.boxes_xyxy[one.among(PRIVATE)]
         if len(others) and bounds[k] < bounds[k + 1]:
             part = slice(bounds[k], bounds[k + 1])
             shared[part] = boxes.intersection(own[part], others).max(axis=1)
     return np.minimum(shared / np.maximum(boxes.area(own), 1e-9), 1.0)
-
-
-@cache
-def _is_private(class_names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
-    """Which classes (classes,) are hidden."""
-    return np.array([name in PRIVATE for name in class_names], dtype=np.bool_)
 
 
 def _view(worth: float, row: int, seen: Observations, frame: FrameDetections) -> View:
@@ -109,7 +101,7 @@ def promise(found: Detections) -> FloatArray:
     side = np.minimum(np.sqrt(boxes.area(box)) / max(size_wh) / _LARGE, 1.0)
     inward = np.minimum(box[:, :2], np.array(size_wh) - box[:, 2:]).min(axis=1, initial=np.inf)
     whole = np.where(inward <= _TOUCHING * max(size_wh), 0.5, 1.0)
-    worth = found.scores * side * whole * ~_is_private(found.class_names)[found.class_ids]
+    worth = found.scores * side * whole * ~found.among(PRIVATE)
     return np.asarray(np.bincount(found.class_ids, worth, minlength=len(found.class_names)), dtype=np.float64)
 
 

@@ -150,20 +150,18 @@ def read_bytes(path: Path, most: int = -1) -> bytes:
 def read_for_now(path: Path) -> Bytes:
     """The file's bytes in memory that this thread uses again: they last until its next call. As large as pictures are,
     fresh memory costs more than reading. Raises MediaError as `read_bytes` does."""
-    try:
-        with path.open("rb", buffering=0) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if not 0 < size <= _REUSED_BYTES:
-                return read_bytes(path)
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if 0 < size <= _REUSED_BYTES:
             held: bytearray = _OF_THREAD.__dict__.setdefault("buffer", bytearray())
             if len(held) < size:
                 _OF_THREAD.buffer = held = bytearray(min(_REUSED_BYTES, 2 * size))
             view, filled = memoryview(held)[:size], 0
             while filled < size and (more := stream.readinto(view[filled:])):
                 filled += more
-    except OSError as error:
-        raise MediaError(f"cannot be read ({error.strerror})", remedy="check the path and its permissions") from error
-    return view[:filled] if filled else read_bytes(path)
+            if filled:
+                return view[:filled]
+    return read_bytes(path)  # it says what is wrong
 
 
 def read_picture(path: Path) -> Picture:
