@@ -76,6 +76,25 @@ def test_the_surest_are_made_at_once_when_more_are_promised_than_fit() -> None:
     assert workers.idle == list(range(HELD - 1, -1, -1))
 
 
+def test_when_no_more_frames_come_those_that_wait_begin() -> None:
+    """The surest first, while the last frames are looked at; of these whoever promises much follows, and nobody's
+    pixels are held any longer than they are anyway."""
+    workers = Noting()
+    early = Early(cast(Workers, workers), lambda number: Job(str(number), hide=NOTHING, keep=number))
+    shown = [0.5, 0.9, 0.1, 0.7, 0.05, 0.8]
+    for number, much in enumerate(shown[:4]):
+        early.add(number, np.eye(2)[number % 2] * much)
+    assert not workers.idle
+    early.closing()
+    assert workers.idle == [1, 0]
+    for number, much in enumerate(shown[4:], 4):
+        early.add(number, np.eye(2)[number % 2] * much)
+    early.finish()
+    assert workers.idle == [1, 0, 3, 5]
+    assert early.ready.keys() == set(workers.idle)
+    assert workers.held == [0, 1, 2]
+
+
 def test_frames_without_pixels_that_could_be_kept_are_left_alone() -> None:
     workers = Noting()
     early = Early(cast(Workers, workers), lambda number: Job(str(number), hide=NOTHING))

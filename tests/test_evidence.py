@@ -10,9 +10,10 @@ import pytest
 
 from vision import pipeline
 from vision.detecting.workers import Job, Seen, Workers
-from vision.errors import Fault
+from vision.errors import Fault, TrackError
 from vision.patrol import early as preparing
-from vision.pictures.media import decode, picture_header
+from vision.patrol import frames
+from vision.pictures.media import Picture, decode, picture_header
 from vision.shipped import dataset_folder
 
 SAMPLE = dataset_folder("sample-patrol")
@@ -54,3 +55,32 @@ def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pyte
     for found in (early, late):
         named = {box.frame for sighting in found.sightings for box in sighting.evidence}
         assert named == {shown.frame for shown in found.evidence}
+
+
+def test_the_first_pictures_are_looked_at_while_the_headers_of_the_others_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And none of them twice; a patrol that its track does not cover is refused all the same."""
+    media = sorted((SAMPLE / "pass-1").glob("*.jpg"))[:8]
+    told: list[str] = []
+    with Workers(threads=2) as workers:
+        look, read = workers.look, frames.read_picture
+
+        def noted(job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
+            if job.hide is None:
+                told.append(job.name)
+            return look(job, soon=soon)
+
+        def header(path: Path) -> Picture:
+            told.append("header")
+            return read(path)
+
+        monkeypatch.setattr(workers, "look", noted)
+        monkeypatch.setattr(frames, "read_picture", header)
+        track = SAMPLE / "pass-1/track_rtk.csv"
+        watched = pipeline.watch(media, track=track, clock_offset_s=None, track_start=None, workers=workers)
+        assert [one.frame.path for one in watched.judged] == media
+        assert sorted(name for name in told if name != "header") == [path.name for path in media]
+        assert told.index("header") < told.index(media[0].name) < len(told) - told[::-1].index("header") - 1
+        with pytest.raises(TrackError, match="no picture overlaps the track"):
+            pipeline.watch(media, track=track, clock_offset_s=9e5, track_start=None, workers=workers)

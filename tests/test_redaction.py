@@ -78,8 +78,8 @@ def test_two_looks_hide_what_either_saw() -> None:
     assert len(redact.private_only([seen("person", 0.01), seen("vehicle", 0.04)], FROM)) == 0
     with pytest.raises(ValueError, match="nobody looked"):
         redact.private_only([], FROM)
-    assert redact.second_input((640, 640)) == (320, 320)
-    assert redact.second_input((1280, 736)) == (640, 384)
+    assert redact.second_input((1280, 736)) == (480, 288)
+    assert redact.second_input((512, 512)) == (192, 192)
 
 
 def test_a_shown_picture_carries_no_exif() -> None:

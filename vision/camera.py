@@ -111,23 +111,24 @@ class Camera:
         plane = self._fish(optical) if self.model == "fisheye" else self._distort(optical)
         return np.asarray(plane * self.focal_xy + self.centre_xy)
 
-    def gradient(self, points_m: FloatArray, coordinate: npt.NDArray[np.int64]) -> FloatArray:
-        """How a coordinate of the pixel, x (0) or y (1), of points (n, m, 3) in vehicle axes moves with them: (n, m, 3)
-        pixels per metre. `coordinate` (m,): which."""
-        points, every = points_m, np.arange(len(coordinate))
+    def gradient(self, optical: FloatArray, coordinate: npt.NDArray[np.int64]) -> FloatArray:
+        """How a coordinate of the pixel, x (0) or y (1), of points (3, m, n) right, down and into the picture moves
+        with them: (3, m, n) pixels per metre. `coordinate` (m,): which."""
+        every = np.arange(len(coordinate))
         if self.model == "pinhole" and not any(self.distortion):
-            optical = (points.reshape(-1, 3) @ self.optical_to_vehicle).reshape(points.shape)
-            near = 1 / np.maximum(optical[..., 2], _NEAR)
-            plane = optical[:, every, coordinate] * near
-            right_down, into = self.optical_to_vehicle.T[coordinate], self.optical_to_vehicle[:, 2]
-            # (right − x · into) · focal / depth, and the same downwards.
-            scale = near * np.array(self.focal_xy)[coordinate]
-            return np.asarray((right_down - plane[..., None] * into) * scale[..., None])
-        step = 1e-4 * np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-3)
-        columns = [
-            (self.project(points + step * axis) - self.project(points - step * axis)) / (2 * step) for axis in np.eye(3)
+            near = 1 / np.maximum(optical[2], _NEAR)
+            slope = np.zeros(optical.shape)
+            scale = near * np.array(self.focal_xy)[coordinate, None]
+            slope[coordinate, every] = scale
+            slope[2] = -optical[coordinate, every] * near * scale
+            return slope
+        points = np.moveaxis(optical, 0, 2)
+        step = 1e-4 * np.maximum(np.linalg.norm(points, axis=2, keepdims=True), 1e-3)
+        moved = [
+            (self.pixels_of(points + step * axis) - self.pixels_of(points - step * axis)) / (2 * step)
+            for axis in np.eye(3)
         ]
-        return np.stack(columns, axis=-1)[:, every, coordinate]
+        return np.stack([pixels[every, :, coordinate] for pixels in moved])
 
     def depth(self, points_m: npt.ArrayLike) -> FloatArray:
         """Metres along the optical axis of points (..., 3) in vehicle axes seen from the lens."""

@@ -102,16 +102,6 @@ def rotation(yaw_deg: npt.ArrayLike, pitch_deg: npt.ArrayLike, roll_deg: npt.Arr
     return turned
 
 
-def tilted(pitch: FloatArray, roll: FloatArray) -> FloatArray:
-    """`rotation` without yaw, of angles (n,) in radians: (n, 3, 3)."""
-    cp, sp, cr, sr = np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-    turned = np.empty((len(cp), 3, 3))
-    turned[:, 0, 0], turned[:, 0, 1], turned[:, 0, 2] = cp, -sp * sr, -sp * cr
-    turned[:, 1, 0], turned[:, 1, 1], turned[:, 1, 2] = 0.0, cr, -sr
-    turned[:, 2, 0], turned[:, 2, 1], turned[:, 2, 2] = sp, cp * sr, cp * cr
-    return turned
-
-
 def median(values: FloatArray) -> float:
     """Of some numbers, at least one: what `numpy.median` says, five times as fast for so few."""
     ordered, middle = np.sort(values), len(values) // 2

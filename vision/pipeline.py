@@ -21,7 +21,7 @@ from vision.locating.locate import locate
 from vision.patrol import frames
 from vision.patrol.early import Early
 from vision.patrol.frames import Frame
-from vision.patrol.pacing import Pacer
+from vision.patrol.pacing import ENOUGH, Pacer
 from vision.patrol.views import promise
 from vision.patrol.way import Way, way_of
 from vision.pictures import redact
@@ -37,7 +37,7 @@ VIDEO_EVERY_S = 0.5
 CLOCK_DOUBT_S = 0.5
 REPORTED = frozenset(CLASSES) - PRIVATE
 Progress = Callable[[int, int], None]
-_Ready = Future[Seen | Fault]
+_Answer = Future[Seen | Fault]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class _Judged:
     seen: Detections
     quality: float
     kept: int | None = None
-    ready: _Ready | None = None
+    ready: _Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,16 @@ def watch(
 ) -> Watched:
     """Look at all frames of a drive that its track covers; arguments and errors as those of `run_patrol`."""
     workers.start()
-    shots = frames.gather(media)
+    begun: dict[Path, tuple[int, _Answer]] = {}
+
+    def begin(frame: Frame) -> None:
+        """Look at the first pictures while the headers of the others are read. However slow the vehicle is, so many are
+        worth looking at, if the track covers them."""
+        if len(begun) < ENOUGH:
+            number = workers.number()
+            begun[frame.path] = number, workers.look(_first_look(frame, number, workers.model))
+
+    shots = frames.gather(media, begin)
     faults = list(shots.faults)
     if not shots.pictures and not shots.videos:
         raise MediaError(
@@ -224,14 +233,19 @@ def watch(
             if time_s is None or not frames.on_track(time_s, span_s):
                 faults.append(_off_track(frame, time_s, span_s))
             elif pacer.shows_more(time_s):
-                yield frame, time_s, workers.number() if frame.picture else None
+                number = begun[frame.path][0] if frame.path in begun else workers.number()
+                yield frame, time_s, number if frame.picture else None
             if progress:
                 progress(read, max(len(pictures), read))
+        early.closing()
+
+    def first_look(item: tuple[Frame, float, int | None]) -> Job | _Answer:
+        frame, _, number = item
+        return begun[frame.path][1] if frame.path in begun else _first_look(frame, number, workers.model)
 
     early = Early(workers, lambda number: _to_show(judged[number]))
     nothing = np.zeros(len(workers.model.classes))
-    first_looks = workers.look_at_all(usable(), lambda item: _first_look(item[0], item[2], workers.model))
-    for (frame, time_s, number), answer in first_looks:
+    for (frame, time_s, number), answer in workers.look_at_all(usable(), first_look):
         if isinstance(answer, Fault):
             faults.append(answer)
             continue
@@ -306,7 +320,7 @@ def _first_moment(judged: Sequence[_Judged]) -> datetime | None:
     return taken - timedelta(seconds=judged[0].time_s) if taken is not None and taken.tzinfo else None
 
 
-def _make_ready(names: frozenset[str], judged: Sequence[_Judged], ready: dict[str, _Ready], workers: Workers) -> None:
+def _make_ready(names: frozenset[str], judged: Sequence[_Judged], ready: dict[str, _Answer], workers: Workers) -> None:
     """Frames that will most likely be evidence come first on the core that locating leaves idle, from their files where
     their pixels are gone."""
     for one in judged:
@@ -318,7 +332,7 @@ def _make_ready(names: frozenset[str], judged: Sequence[_Judged], ready: dict[st
 def _evidence(
     sightings: Sequence[Sighting],
     judged: Sequence[_Judged],
-    ready: dict[str, _Ready],
+    ready: dict[str, _Answer],
     workers: Workers,
     faults: list[Fault],
 ) -> Iterator[EvidenceFrame]:

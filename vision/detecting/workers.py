@@ -236,20 +236,29 @@ class Workers:
             self._waiting = deque(task for task in self._waiting if task.done not in futures)
             self._idle = deque(task for task in self._idle if task.done not in futures)
 
-    def look_at_all(self, items: Iterable[Item], job_of: Callable[[Item], Job]) -> Iterator[tuple[Item, Seen | Fault]]:
-        """Each item with its answer, in the order of the items.
+    def look_at_all(
+        self, items: Iterable[Item], job_of: Callable[[Item], Job | Future[Seen | Fault]]
+    ) -> Iterator[tuple[Item, Seen | Fault]]:
+        """Each item with its answer, in the order of the items. `job_of`: what to look at, or the future of what was
+        sent before.
 
         A few more than are worked on are taken from `items` ahead of time, however slow the taker of the answers is, so
         memory stays flat.
         """
         source = iter(items)
         ahead: deque[tuple[Item, Future[Seen | Fault]]] = deque()
+
+        def take(most: int) -> None:
+            for item in itertools.islice(source, most):
+                job = job_of(item)
+                ahead.append((item, self.look(job) if isinstance(job, Job) else job))
+
         try:
-            ahead.extend((item, self.look(job_of(item))) for item in itertools.islice(source, 3 * self.threads))
+            take(3 * self.threads)
             while ahead:
                 item, future = ahead.popleft()
                 answer = future.result()
-                ahead.extend((more, self.look(job_of(more))) for more in itertools.islice(source, 1))
+                take(1)
                 yield item, answer
         finally:
             self.forget({future for _, future in ahead})

@@ -8,6 +8,7 @@ what takes turns, one of them in each picture though both should be in it, is ra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from vision.geo import FloatArray
 from vision.locating.candidates import Candidates, compact, side_by_side
 from vision.locating.cuboid import BoxRows, FrameStates
 from vision.locating.observations import BoolArray, IntArray, Observations, unlike
-from vision.locating.standing import PLACE_SIGMA_M, Prior, Solved, solve_both
+from vision.locating.standing import PLACE_SIGMA_M, Prior, Solved, joined, solve_both
 
 # Kindred things per square metre about one of them: a second thing is that likely to stand at a place.
 DENSITY_PER_M2 = 0.05
@@ -42,20 +43,45 @@ class _Piece:
     spans: tuple[float, float]
 
 
+class Pairs:
+    """Solves two pieces as one standing thing, in the same frames again and again; no two of the same boxes twice."""
+
+    def __init__(self, frames: FrameStates, camera: Camera, own_sigma: FloatArray) -> None:
+        """`own_sigma` (4,): as in `solve_each`."""
+        self._given = frames, camera, own_sigma
+        self._solved: dict[tuple[bytes, ...], Solved] = {}
+
+    def together(
+        self, seen: Observations, candidates: Candidates, prior: Prior, pairs: Sequence[tuple[_Piece, _Piece]]
+    ) -> Solved:
+        """The solution of each pair, from where either stands; the one with more boxes says what is known before."""
+        boxes = candidates.boxes_of()
+        keys = [
+            (*(boxes[k] for k in a.members), a.start.tobytes(), *(boxes[k] for k in b.members), b.start.tobytes())
+            for a, b in pairs
+        ]
+        new = [(pair, key) for pair, key in zip(pairs, keys, strict=True) if key not in self._solved]
+        if new:
+            rows = _rows(seen, candidates.rows, [a.members + b.members for (a, b), _ in new])
+            first, second = (np.array([pair[k].start for pair, _ in new]) for k in (0, 1))
+            priors = (prior.where(np.array([_larger(*pair).members[0] for pair, _ in new])),) * 2
+            one, other = solve_both((rows, rows), (first, second), priors, *self._given)
+            better = one.better(other)
+            self._solved |= {key: better.where(np.array([p])) for p, (_, key) in enumerate(new)}
+        return joined(self._solved[key] for key in keys)
+
+
+def _larger(a: _Piece, b: _Piece) -> _Piece:
+    return a if len(a.by_frame) >= len(b.by_frame) else b
+
+
 def one_thing(
-    seen: Observations,
-    candidates: Candidates,
-    still: Solved,
-    prior: Prior,
-    allowed: BoolArray,
-    frames: FrameStates,
-    camera: Camera,
-    own_sigma: FloatArray,
+    seen: Observations, candidates: Candidates, still: Solved, prior: Prior, allowed: BoolArray, solver: Pairs
 ) -> IntArray:
     """Labels (n,) of the boxes with those candidates joined that show one standing thing.
 
     `still`, `prior`: the candidates as standing things, solved one by one, and the priors of that; `allowed` (t,):
-    which may be joined; `own_sigma` (4,): as in `solve_each`.
+    which may be joined.
     """
     label = candidates.label
     covariance = np.linalg.inv(still.information)[:, :2, :2]
@@ -81,13 +107,7 @@ def one_thing(
         pairs = [(i, j) for i, j in near if not side_by_side(seen, pieces[i].by_frame, pieces[j].by_frame)]
         if not pairs:
             break
-        rows = _rows(seen, candidates.rows, [pieces[i].members + pieces[j].members for i, j in pairs])
-        better = [i if len(pieces[i].by_frame) >= len(pieces[j].by_frame) else j for i, j in pairs]
-        heads = np.array([pieces[k].members[0] for k in better])
-        first, second = (np.array([pieces[pair[k]].start for pair in pairs]) for k in (0, 1))
-        priors = (prior.where(heads),) * 2
-        one, other = solve_both((rows, rows), (first, second), priors, frames, camera, own_sigma)
-        together = one.better(other)
+        together = solver.together(seen, candidates, prior, [(pieces[i], pieces[j]) for i, j in pairs])
         gain = together.log_evidence - [pieces[i].log_evidence + pieces[j].log_evidence for i, j in pairs]
         names = np.array([[pieces[i].class_of, pieces[j].class_of] for i, j in pairs])
         gain += CLASS_ODDS * unlike(seen, names[:, 0], names[:, 1])
@@ -107,7 +127,7 @@ def one_thing(
                 continue
             taken |= {i, j}
             a, b = pieces[i], pieces.pop(j)
-            head = pieces[better[p]] if better[p] == i else b
+            head = _larger(a, b)
             pieces[i] = replace(
                 head,
                 members=head.members + (b if head is a else a).members,

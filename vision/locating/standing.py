@@ -6,6 +6,7 @@ gets a tilt of the road of its own as a nuisance; the problem that shares tilt a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +34,7 @@ from vision.taxonomy import usual_size
 
 OWN = 4  # a thing's own pitch and roll of the road, heading error of the path (radians) and its rate (per second)
 UNKNOWN = THING + OWN
+_EVERY = np.arange(UNKNOWN)
 # Long things stand along the road or across it, give or take.
 YAW_SIGMA = np.radians(15.0)
 ROUND_YAW_SIGMA = np.radians(60.0)
@@ -78,11 +80,6 @@ class Solved:
         """Only the selected things."""
         return Solved(*(getattr(self, name)[keep] for name in self.__slots__))
 
-    def followed_by(self, others: Solved) -> Solved:
-        """These things and then the others."""
-        both = ((getattr(self, name), getattr(others, name)) for name in self.__slots__)
-        return Solved(*(np.concatenate(pair) for pair in both))
-
     def better(self, other: Solved) -> Solved:
         """Of two solutions of each thing, the one with more evidence."""
         mine = self.log_evidence >= other.log_evidence
@@ -107,6 +104,12 @@ class Solved:
             spread(self.information, 0.0),
             spread(self.log_evidence, -np.inf),
         )
+
+
+def joined(parts: Iterable[Solved]) -> Solved:
+    """The things of all parts, one part after the other; at least one."""
+    columns = zip(*([getattr(part, name) for name in Solved.__slots__] for part in parts), strict=True)
+    return Solved(*map(np.concatenate, columns))
 
 
 def solve_both(
@@ -167,7 +170,6 @@ def solve_each(
     boxes = _Boxes(rows, frames, count)
     cost, information, gradient = _normal(boxes, state, mean, weight, camera)
     damping = np.full(count, 1e-2)
-    diagonal = np.arange(UNKNOWN)
     open_ = np.arange(count)
     for _ in range(rounds):
         if len(open_) < boxes.count:
@@ -176,7 +178,7 @@ def solve_each(
             part = rows.where(numbers[rows.thing] >= 0)
             boxes = _Boxes(part.renumbered(numbers[part.thing]), frames, len(open_))
         damped = information[open_]
-        damped[:, diagonal, diagonal] *= 1 + damping[open_, None]
+        damped[:, _EVERY, _EVERY] *= 1 + damping[open_, None]
         step = -np.linalg.solve(damped, gradient[open_][..., None])[..., 0]
         trial = state[open_] + np.clip(step, -_STEP_LIMIT, _STEP_LIMIT)
         found = _normal(boxes, trial, mean[open_], weight[open_], camera)
@@ -224,13 +226,14 @@ def _normal(
     """Costs (t,), information (t, 13, 13) and gradients (t, 13) at states `at`."""
     off, slope = _slopes(boxes.rows, at, boxes.frames(at[:, THING:]), camera)
     cost, trust = robust(off)
-    weighted = slope * trust[..., None]
-    information = boxes.summed(weighted.swapaxes(1, 2) @ slope)
-    gradient = boxes.summed((weighted * off[..., None]).sum(axis=1))
+    # With the residuals as one column more, one product has the gradients beside the information.
+    products = boxes.summed((slope * trust[..., None]).swapaxes(1, 2) @ np.concatenate([slope, off[..., None]], axis=2))
+    information = products[..., :UNKNOWN].copy()
+    information[:, _EVERY, _EVERY] += weight
     away = at - mean
-    information[:, np.arange(UNKNOWN), np.arange(UNKNOWN)] += weight
-    total = boxes.summed(cost.sum(axis=1)) + 0.5 * (away**2 * weight).sum(axis=1)
-    return total, information, gradient + away * weight
+    pull = away * weight
+    total = boxes.summed(cost.sum(axis=1)) + 0.5 * (away * pull).sum(axis=1)
+    return total, information, products[..., UNKNOWN] + pull
 
 
 def _slopes(rows: BoxRows, at: FloatArray, frames: FrameStates, camera: Camera) -> tuple[FloatArray, FloatArray]:
@@ -275,4 +278,5 @@ def bent(frames: FrameStates, rows: BoxRows, own: FloatArray) -> FrameStates:
     """Frames, one per row, with each thing's own (t, 4) tilt and heading error, and that one's rate."""
     mine = own[rows.thing]
     heading = frames.heading + mine[:, 2] + mine[:, 3] * rows.elapsed_s
-    return replace(frames, heading=heading, tilt=frames.tilt + mine[:, :2])
+    tilt = frames.tilt + mine[:, :2]
+    return FrameStates(frames.place_m, frames.lever_m, heading, tilt, frames.log_lens_height, frames.log_focal)

@@ -66,8 +66,8 @@ class Footage:
     faults: tuple[Fault, ...]
 
 
-def gather(media: Sequence[Path]) -> Footage:
-    """Read the headers of all pictures and videos in files and folders."""
+def gather(media: Sequence[Path], tell: Callable[[Frame], None] = lambda frame: None) -> Footage:
+    """Read the headers of all pictures and videos in files and folders; `tell` hears of each picture at once."""
     pictures, videos, faults = [], [], []
     roots = [path for path in media if path.is_dir()]
     for path in find_media(media, PICTURE_SUFFIXES | VIDEO_SUFFIXES):
@@ -76,6 +76,7 @@ def gather(media: Sequence[Path]) -> Footage:
                 videos.append(read_video(path))
             else:
                 pictures.append(_picture_frame(path, roots))
+                tell(pictures[-1])
         except MediaError as error:
             faults.append(Fault.of(str(path), error))
     return Footage(tuple(pictures), tuple(videos), tuple(faults))
