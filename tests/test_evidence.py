@@ -34,7 +34,7 @@ def test_evidence_is_the_same_whether_it_is_made_early_or_late(monkeypatch: pyte
         look = workers.look
 
         def noted(job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
-            if job.hide is not None and not job.hold:
+            if job.hide is not None:
                 asked.append(Path(job.name).name)
             return look(job, soon=soon)
 
@@ -67,7 +67,7 @@ def test_the_first_pictures_are_looked_at_while_the_headers_of_the_others_are_re
         look, read = workers.look, frames.read_picture
 
         def noted(job: Job, *, soon: bool = False) -> Future[Seen | Fault]:
-            if job.hide is None:
+            if job.hide is None and not job.hold:
                 told.append(job.name)
             return look(job, soon=soon)
 

@@ -168,7 +168,7 @@ def test_a_frame_is_shown_from_the_pixels_of_its_first_look(files: list[Path], t
         kept, read = (simplejpeg.decode_jpeg(data, "RGB").astype(int) for data in (again.shown, anew.shown))
         assert np.abs(kept - read).mean() < 2.0
         assert isinstance(workers.look(Job("one", path=file, hide=first.detections, keep=number)).result(), Fault)
-        assert not ask(hide=first.detections, keep=number, hold=True).kept  # there is nothing to hold any more
+        assert not ask(keep=number, hold=True).kept  # there is nothing to hold any more
         file.write_bytes(files[-1].read_bytes())
         assert not ask(keep=workers.number()).kept  # decoded smaller than it is shown
 

@@ -29,6 +29,9 @@ from vision.pictures.media import Rgb, decode, picture_header, read_for_now
 from vision.pictures.packed import Packed
 from vision.pictures.resize import resize
 
+# What a job that only holds pixels sees.
+_NOTHING = Detections.empty((1, 1))
+
 
 class Kept:
     """Frames that were looked at last, a few per thread, for what is shown soon after, and some that are held for
@@ -74,8 +77,8 @@ class Kept:
 def look(job: Job, detector: Detector, kept: Kept) -> Seen | Fault:
     """Do one job. What is wrong with the picture is a fault; what is wrong with the model raises ModelError."""
     try:
-        if job.hide is not None and job.hold:
-            return Seen(job.hide, kept=kept.hold(job.keep, job.instead))
+        if job.hold:
+            return Seen(_NOTHING, kept=kept.hold(job.keep, job.instead))
         if job.hide is not None:
             return _ready_to_show(job, job.hide, detector, kept)
         pixels, size_wh = _pixels(job, detector.decoded_wh)

@@ -70,4 +70,4 @@ class Early:
             let_go = surest if surest == told.frame else None
         if let_go != told.frame:
             instead = None if let_go is None else self._to_show(let_go).keep
-            self._workers.look(replace(job, hold=True, instead=instead), soon=True)
+            self._workers.look(Job(job.name, keep=job.keep, hold=True, instead=instead), soon=True)
