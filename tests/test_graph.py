@@ -25,8 +25,8 @@ def outputs(network: Any, fed: np.ndarray) -> np.ndarray:
     return np.array(engine(fed.reshape(engine.inputs[0].shape))[0])
 
 
-def shipped(wh: tuple[int, int], weights: str | None = None) -> tuple[Any, Any]:
-    model = load_model(model_folder(), weights) if weights else load_model(model_folder())
+def shipped(wh: tuple[int, int], weights: str = "openvino") -> tuple[Any, Any]:
+    model = load_model(model_folder(), weights)
     network = ov.Core().read_model(model.xml, model.bin)
     network.reshape([1, 3, wh[1], wh[0]])
     return model, network

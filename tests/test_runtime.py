@@ -23,7 +23,7 @@ def test_batches_from_many_threads_give_what_one_picture_gives() -> None:
     """Eight threads ask for pictures of two input sizes at once: each gets the output of its own picture, equal to
     float32 on the CPU within two thousandths of a score and, but for the vaguest places, half a pixel. (ONNX Runtime's
     CPU provider stands in for the GPU's, which could not be run.)"""
-    model = load_model(model_folder())
+    model = load_model(model_folder(), "openvino")  # the same weights as in the ONNX file, on whichever CPU
     gpu = GpuRuntime(model, batch=4, providers=("CPUExecutionProvider",))
     cpu = CpuRuntime(model, threads=1, cores=1, exact=True)
     placed = [pictures.street(160 + 64 * (i % 2), 160, seed=i) for i in range(12)]
