@@ -133,8 +133,10 @@ def scale(args: argparse.Namespace) -> dict[str, Any]:
         folder = args.work / f"many-{count}"
         folder.mkdir(exist_ok=True)
         for i in range(count):
-            if not (folder / f"{i:05d}.jpg").exists():
-                (folder / f"{i:05d}.jpg").symlink_to(frames[i % len(frames)].resolve())
+            link = folder / f"{i:05d}.jpg"
+            if not link.exists():  # it may lead to another checkout that is gone
+                link.unlink(missing_ok=True)
+                link.symlink_to(frames[i % len(frames)].resolve())
         out = str(args.work / "many.json")
         command = [sys.executable, "-m", "jiejing", "detect", str(folder), "--input", "640x480", "-o", out]
         command += ["--model", args.model] if args.model else []

@@ -111,7 +111,7 @@ def test_a_model_folder_starts_a_run_where_the_model_ended(tmp_path: Path) -> No
     inputs = [as_input(path, (320, 320)) for path in pictures]
     with torch.inference_mode():
         ours = [model(torch.from_numpy(one))[0][0].numpy() for one in inputs]
-    network = ov.Core().read_model(load_model(folder).xml)
+    network = ov.Core().read_model(load_model(folder, "openvino").xml)
     network.reshape([1, 3, 320, 320])
     served = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for one, dense in zip(inputs, ours, strict=True):
