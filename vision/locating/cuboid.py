@@ -121,8 +121,8 @@ def linearise(
     east, north = forward * sin - left * cos, forward * cos + left * sin
 
     corner = seen.chosen % 4
-    (_, long_e, wide_e), (_, long_n, wide_n) = seen.east, seen.north
-    (centre_f, long_f, wide_f), (centre_l, long_l, wide_l) = seen.forward, seen.left
+    (_, long_e, wide_e, _), (_, long_n, wide_n, _) = seen.east, seen.north
+    (centre_f, long_f, wide_f, _), (centre_l, long_l, wide_l, _) = seen.forward, seen.left
     ahead, aside = _ALONG[corner], _ACROSS[corner]
     by_long, by_wide = ahead * (east * long_e + north * long_n), aside * (east * wide_e + north * wide_n)
     by_thing = np.empty((len(rows.thing), 4, THING))
@@ -151,8 +151,9 @@ class _Predicted:
     least time for: `off` (4, n) whitened residuals, zero where `silent` (4, n); `from_middle` (4, n) pixels of the
     edges from the picture's middle; `chosen` (4, n): which of eight corners, four low ones first, make left, upper,
     right, lower edge, and where they are, `optical` (3, 4, n), right, down and into the picture; `east`, `north`
-    (3, n): the centre against the lens, and the halves of the long and of the wide side; `forward`, `left` (3, n): the
-    same on the road; `tall` (n,); `sin`, `cos` (3, n): of heading, pitch and roll."""
+    (4, n): the centre against the lens, half of the long side, half of the wide one, and the tall one, which has nothing
+    of either; `forward`, `left` (4, n): the same on the road; `tall` (n,); `sin`, `cos` (3, n): of heading, pitch and
+    roll."""
 
     off: FloatArray
     silent: BoolArray
@@ -178,24 +179,20 @@ def _predicted(rows: BoxRows, things: FloatArray, frames: FrameStates, camera: C
     long, wide, tall = np.exp(x[LENGTH : HEIGHT + 1])
     lens_e, lens_n = frames.place_m.T[:, rows.frame]
     ahead_m, aside_m = frames.lever_m
-    # Centre, half of the long side, half of the wide side; on the map, seen from the lens, and on the road.
-    east, north = np.empty((3, count)), np.empty((3, count))
+    # Centre, half of the long side, half of the wide one, and the tall one; on the map, from the lens, and on the road.
+    east, north, up = np.zeros((3, 4, count))
     east[0] = x[EAST] + x[V_EAST] * rows.elapsed_s - (lens_e + ahead_m * sin - aside_m * cos)
     north[0] = x[NORTH] + x[V_NORTH] * rows.elapsed_s - (lens_n + ahead_m * cos + aside_m * sin)
     east[1], north[1] = 0.5 * long * yaw_cos, 0.5 * long * yaw_sin
     east[2], north[2] = -0.5 * wide * yaw_sin, 0.5 * wide * yaw_cos
     forward, left = east * sin + north * cos, north * sin - east * cos
-    # These and the tall side in the vehicle's axes, then in the camera's.
-    up = np.zeros((4, count))
     up[0], up[3] = x[BASE] - camera.height_m * np.exp(frames.log_lens_height), tall
+    # In the vehicle's axes, then in the camera's.
+    raised = pitch_cos * up - pitch_sin * forward
     parts = np.empty((3, 4, count))
-    parts[0, :3], parts[0, 3] = pitch_cos * forward, 0.0
-    parts[0] += pitch_sin * up
-    raised = pitch_cos * up
-    raised[:3] -= pitch_sin * forward
-    parts[1], parts[2] = roll_sin * raised, roll_cos * raised
-    parts[1, :3] += roll_cos * left
-    parts[2, :3] -= roll_sin * left
+    parts[0] = pitch_cos * forward + pitch_sin * up
+    parts[1] = roll_sin * raised + roll_cos * left
+    parts[2] = roll_cos * raised - roll_sin * left
     centre, along, across, upward = _turned(camera.optical_to_vehicle.T, parts).swapaxes(0, 1)
     corners = np.empty((3, 8, count))
     for corner, arm in enumerate((along + across, along - across)):
