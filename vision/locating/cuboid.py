@@ -151,9 +151,9 @@ class _Predicted:
     least time for: `off` (4, n) whitened residuals, zero where `silent` (4, n); `from_middle` (4, n) pixels of the
     edges from the picture's middle; `chosen` (4, n): which of eight corners, four low ones first, make left, upper,
     right, lower edge, and where they are, `optical` (3, 4, n), right, down and into the picture; `east`, `north`
-    (4, n): the centre against the lens, half of the long side, half of the wide one, and the tall one, which has nothing
-    of either; `forward`, `left` (4, n): the same on the road; `tall` (n,); `sin`, `cos` (3, n): of heading, pitch and
-    roll."""
+    (4, n): the centre against the lens, half of the long side, half of the wide one, and the tall one, which has
+    nothing of either; `forward`, `left` (4, n): the same on the road; `tall` (n,); `sin`, `cos` (3, n): of heading,
+    pitch and roll."""
 
     off: FloatArray
     silent: BoolArray
