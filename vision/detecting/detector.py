@@ -7,6 +7,8 @@ from a one-to-one head that needs no suppression.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,13 +23,16 @@ from vision.detecting.runtime import CpuRuntime, GpuRuntime, Runtime
 from vision.detecting.suppression import suppress
 from vision.detecting.tiling import Tile, merged, tiles_of, whole_ones
 from vision.detections import Detections
-from vision.pictures.media import Rgb, decode, picture_header, read_bytes
+from vision.pictures.gpu_jpeg import GpuJpegs
+from vision.pictures.media import Bytes, Picture, Rgb, decode, picture_header, read_bytes
 from vision.pictures.resize import resize
 from vision.shipped import model_folder
 
 MAX_DETECTIONS = 300
 MinScore = float | tuple[float, ...] | None
 Scores = npt.NDArray[np.float64]
+# As `media.decode`.
+Decode = Callable[[Bytes, Picture, tuple[int, int] | None], Rgb]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def choose_input(picture_wh: tuple[int, int], sizes: tuple[tuple[int, int], ...]
 
 
 class Detector:
-    """A loaded model. Safe to share between threads."""
+    """A loaded model. Safe to share between threads. `decode`: what decodes pictures for it, as `media.decode`."""
 
     def __init__(
         self,
@@ -102,8 +107,11 @@ class Detector:
         self._sizes = (input_wh,) if input_wh else model.input_sizes
         self.threads = max(1, threads)
         self._runtime: Runtime
+        self.decode: Decode = decode
         if device == "gpu":
             self._runtime = GpuRuntime(model)
+            with contextlib.suppress(ImportError):
+                self.decode = GpuJpegs().decode
         else:
             self._runtime = CpuRuntime(model, threads=self.threads, cores=max(self.threads, cores or 0), exact=exact)
 
@@ -200,7 +208,7 @@ class Detector:
     def detect_bytes(self, data: bytes, *, name: str = "picture", min_score: float | None = None) -> Detections:
         """Find things in an encoded picture. Raises MediaError when it cannot be decoded."""
         picture = picture_header(data, Path(name))
-        pixels = decode(data, picture, self.decoded_wh(picture.size_wh))
+        pixels = self.decode(data, picture, self.decoded_wh(picture.size_wh))
         return self.detect(pixels, size_wh=picture.size_wh, min_score=min_score)
 
     def detect_file(self, path: Path, *, min_score: float | None = None) -> Detections:

@@ -25,7 +25,7 @@ from vision.detections import Detections
 from vision.errors import Fault, MediaError, ModelError
 from vision.pictures import footage, redact
 from vision.pictures.draw import shown_wh, to_jpeg
-from vision.pictures.media import Rgb, decode, picture_header, read_for_now
+from vision.pictures.media import Rgb, picture_header, read_for_now
 from vision.pictures.packed import Packed
 from vision.pictures.resize import resize
 
@@ -81,7 +81,7 @@ def look(job: Job, detector: Detector, kept: Kept) -> Seen | Fault:
             return Seen(_NOTHING, kept=kept.hold(job.keep, job.instead))
         if job.hide is not None:
             return _ready_to_show(job, job.hide, detector, kept)
-        pixels, size_wh = _pixels(job, detector.decoded_wh)
+        pixels, size_wh = _pixels(job, detector, detector.decoded_wh)
         packed = Packed.of(pixels) if job.judge or job.keep is not None else None
         quality = 1.0
         if packed and job.judge:
@@ -96,20 +96,22 @@ def look(job: Job, detector: Detector, kept: Kept) -> Seen | Fault:
         return Fault.of(job.name, error)
 
 
-def _pixels(job: Job, wanted: Callable[[tuple[int, int]], tuple[int, int]]) -> tuple[Rgb, tuple[int, int]]:
+def _pixels(
+    job: Job, detector: Detector, wanted: Callable[[tuple[int, int]], tuple[int, int]]
+) -> tuple[Rgb, tuple[int, int]]:
     """A job's upright pixels, at least as large as `wanted` says for the picture's size, and that size."""
     if job.pixels is not None:
         return job.pixels, job.size_wh or (job.pixels.shape[1], job.pixels.shape[0])
     data = job.data if job.data is not None else read_for_now(job.path or Path(job.name))
     picture = job.picture or picture_header(data, job.path or Path(job.name), for_pixels=True)
-    return decode(data, picture, wanted(picture.size_wh)), picture.size_wh
+    return detector.decode(data, picture, wanted(picture.size_wh)), picture.size_wh
 
 
 def _ready_to_show(job: Job, seen: Detections, detector: Detector, kept: Kept) -> Seen:
     """A frame at showing size, looked at once more at another size (`redact.second_input`), with all that is private in
     either look hidden."""
     left = kept.take(job.keep)
-    pixels, size_wh = _pixels(job, shown_wh) if left is None else (left.pixels(), seen.size_wh)
+    pixels, size_wh = _pixels(job, detector, shown_wh) if left is None else (left.pixels(), seen.size_wh)
     pixels = resize(pixels, shown_wh(size_wh))
     scores, input_wh = detector.model.hide_from, redact.second_input(detector.input_for(size_wh))
     again = detector.detect(pixels, size_wh=size_wh, min_score=scores, input_wh=input_wh)

@@ -57,6 +57,8 @@ _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _ORIENTATION, _DATE_TIME = 0x0112, 0x9003
 _OFFSET_TIME, _SUBSEC, _FOCAL_35MM = 0x9011, 0x9291, 0xA405
 # EXIF orientation -> how to turn the stored pixels upright: (quarter turns counter-clockwise, then mirror left-right)
+# What some cameras write behind a picture's end.
+_TRAILER_BYTES = 4096
 _UPRIGHT = {
     1: (0, False),
     2: (0, True),
@@ -364,12 +366,28 @@ def decode(data: Bytes, picture: Picture, min_wh: tuple[int, int] | None = None)
 
     Raises MediaError when the pixel data are broken.
     """
-    quarter_turns, mirror = _UPRIGHT[picture.orientation]
-    wanted = min_wh[::-1] if min_wh and quarter_turns % 2 else min_wh
+    wanted = as_stored(min_wh, picture) if min_wh else None
     with _ONE_BY_ONE if _cost(data, picture.size_wh)[0] > _MUCH_HELD_BYTES else contextlib.nullcontext():
         pixels = _decode_jpeg(data, wanted) if _is_jpeg(data) else _decode_png(data)
+    return upright(pixels, picture)
+
+
+def as_stored(size_wh: tuple[int, int], picture: Picture) -> tuple[int, int]:
+    """A size (width, height) of the upright picture as that of the pixels that its file holds, which may lie on their
+    side."""
+    return size_wh[::-1] if _UPRIGHT[picture.orientation][0] % 2 else size_wh
+
+
+def upright(pixels: Rgb, picture: Picture) -> Rgb:
+    """Pixels as the picture's file holds them, turned upright."""
+    quarter_turns, mirror = _UPRIGHT[picture.orientation]
     pixels = np.rot90(pixels, quarter_turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirror else pixels)
+
+
+def is_plain_jpeg(data: Bytes) -> bool:
+    """Whether this is a JPEG of one scan that has come to its end, as cameras write them."""
+    return _is_jpeg(data) and _is_plain(data) and b"\xff\xd9" in bytes(data[-_TRAILER_BYTES:])
 
 
 def _decode_jpeg(data: Bytes, min_wh: tuple[int, int] | None) -> Rgb:
