@@ -19,6 +19,7 @@ from vision.detecting.detector import Detector
 from vision.detecting.runtime import CpuRuntime
 from vision.detecting.workers import Job, Seen
 from vision.errors import MediaError
+from vision.pictures import gpu_jpeg
 from vision.pictures.gpu_jpeg import GpuJpegs
 from vision.pictures.media import decode, picture_header
 
@@ -92,8 +93,9 @@ def test_pixels_are_halved_while_they_suffice(
     assert np.abs(gpu.astype(int) - cpu).mean() < 3.0
 
 
-def test_what_the_gpu_cannot_do_the_cpu_does(decoded: list[bytes]) -> None:
-    """Other formats, files that are cut off and progressive ones never reach it; what it refuses comes back."""
+def test_what_the_gpu_cannot_do_the_cpu_does(decoded: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other formats and colours, very large pictures, files that are cut off and progressive ones never reach it; what
+    it refuses comes back."""
     street = pictures.street(160, 96)
     plain = pictures.jpeg(street)
     hopeless, broken = (plain[:2] + b"\xff\xfe\x00\x0a" + word + plain[2:] for word in (b"hopeless", b"broken.."))
@@ -101,12 +103,14 @@ def test_what_the_gpu_cannot_do_the_cpu_does(decoded: list[bytes]) -> None:
         gpu, cpu = both(data, (64, 32))
         assert decoded.pop() == data
         assert np.array_equal(gpu, cpu)
-    for data in (saved(street, "PNG"), saved(street, "JPEG", progressive=True)):
+    for data in (saved(street, "PNG"), saved(street, "JPEG", progressive=True), pictures.jpeg(street, mode="CMYK")):
         gpu, cpu = both(data, None)
         assert not decoded
         assert np.array_equal(gpu, cpu)
     with pytest.raises(MediaError, match="cut off"):
         both(plain[: len(plain) // 2], None)
+    monkeypatch.setattr(gpu_jpeg, "_MOST_PIXELS", 160 * 96 - 1)
+    both(plain, None)
     assert not decoded
 
 

@@ -110,7 +110,7 @@ class Detector:
         self.decode: Decode = decode
         if device == "gpu":
             self._runtime = GpuRuntime(model)
-            with contextlib.suppress(ImportError):
+            with contextlib.suppress(ImportError, RuntimeError):
                 self.decode = GpuJpegs().decode
         else:
             self._runtime = CpuRuntime(model, threads=self.threads, cores=max(self.threads, cores or 0), exact=exact)

@@ -12,16 +12,7 @@ from vision.geo import FloatArray, median
 from vision.locating.association import Spots
 from vision.locating.cuboid import LENGTH, V_EAST, V_NORTH, WIDTH, YAW, BoxRows, FrameStates, box_rows
 from vision.locating.observations import BoolArray, IntArray, Observations
-from vision.locating.standing import (
-    ELONGATED,
-    MOVING_SIGMA_MPS,
-    Prior,
-    Solved,
-    joined,
-    prior_of,
-    solve_both,
-    solve_each,
-)
+from vision.locating.standing import ELONGATED, MOVING_SIGMA_MPS, Prior, Solved, prior_of, solve_both, solve_each
 
 # Boxes whose range differs by less than this share and whose bearing by less than this angle show one aspect.
 ASPECT_RANGE, ASPECT_BEARING = 0.15, np.radians(10.0)
@@ -167,10 +158,10 @@ class Judged:
     def followed_by(self, others: Judged) -> Judged:
         """These things and then the others."""
         return Judged(
-            joined((self.still, others.still)),
+            Solved.of_all((self.still, others.still)),
             self.prior.followed_by(others.prior),
             np.concatenate((self.moving, others.moving)),
-            joined((self.motion, others.motion)),
+            Solved.of_all((self.motion, others.motion)),
         )
 
 

@@ -18,7 +18,7 @@ from vision.geo import FloatArray
 from vision.locating.candidates import Candidates, compact, side_by_side
 from vision.locating.cuboid import BoxRows, FrameStates
 from vision.locating.observations import BoolArray, IntArray, Observations, unlike
-from vision.locating.standing import PLACE_SIGMA_M, Prior, Solved, joined, solve_both
+from vision.locating.standing import PLACE_SIGMA_M, Prior, Solved, solve_both
 
 # Kindred things per square metre about one of them: a second thing is that likely to stand at a place.
 DENSITY_PER_M2 = 0.05
@@ -43,7 +43,7 @@ class _Piece:
     spans: tuple[float, float]
 
 
-class Pairs:
+class PairSolver:
     """Solves two pieces as one standing thing, in the same frames again and again; no two of the same boxes twice."""
 
     def __init__(self, frames: FrameStates, camera: Camera, own_sigma: FloatArray) -> None:
@@ -68,7 +68,7 @@ class Pairs:
             one, other = solve_both((rows, rows), (first, second), priors, *self._given)
             better = one.better(other)
             self._solved |= {key: better.where(np.array([p])) for p, (_, key) in enumerate(new)}
-        return joined(self._solved[key] for key in keys)
+        return Solved.of_all(self._solved[key] for key in keys)
 
 
 def _larger(a: _Piece, b: _Piece) -> _Piece:
@@ -76,7 +76,7 @@ def _larger(a: _Piece, b: _Piece) -> _Piece:
 
 
 def one_thing(
-    seen: Observations, candidates: Candidates, still: Solved, prior: Prior, allowed: BoolArray, solver: Pairs
+    seen: Observations, candidates: Candidates, still: Solved, prior: Prior, allowed: BoolArray, solver: PairSolver
 ) -> IntArray:
     """Labels (n,) of the boxes with those candidates joined that show one standing thing.
 

@@ -80,6 +80,12 @@ class Solved:
         """Only the selected things."""
         return Solved(*(getattr(self, name)[keep] for name in self.__slots__))
 
+    @classmethod
+    def of_all(cls, parts: Iterable[Solved]) -> Solved:
+        """The things of all parts, one part after the other; at least one."""
+        columns = zip(*([getattr(part, name) for name in cls.__slots__] for part in parts), strict=True)
+        return cls(*map(np.concatenate, columns))
+
     def better(self, other: Solved) -> Solved:
         """Of two solutions of each thing, the one with more evidence."""
         mine = self.log_evidence >= other.log_evidence
@@ -104,12 +110,6 @@ class Solved:
             spread(self.information, 0.0),
             spread(self.log_evidence, -np.inf),
         )
-
-
-def joined(parts: Iterable[Solved]) -> Solved:
-    """The things of all parts, one part after the other; at least one."""
-    columns = zip(*([getattr(part, name) for name in Solved.__slots__] for part in parts), strict=True)
-    return Solved(*map(np.concatenate, columns))
 
 
 def solve_both(

@@ -24,7 +24,7 @@ from vision.locating.candidates import (
 )
 from vision.locating.cuboid import V_EAST, FrameStates
 from vision.locating.observations import BoolArray, IntArray, Observations
-from vision.locating.pieces import Pairs, one_thing
+from vision.locating.pieces import PairSolver, one_thing
 from vision.locating.reassign import resorted
 from vision.locating.strays import strays
 from vision.locating.together import Ground, Together, ground_of, solve_together
@@ -105,7 +105,7 @@ def standing_things(
     label = merged(seen, label, candidates.group, candidates.names, places, covariance, stands)
 
     trust = AFTER_SURVEYED if track.surveyed else AFTER_SMOOTHED
-    again, pairs = Judge(joint.frames, camera, *_of(trust)), Pairs(joint.frames, camera, trust.own)
+    again, pairs = Judge(joint.frames, camera, *_of(trust)), PairSolver(joint.frames, camera, trust.own)
 
     def looked_at(label: IntArray) -> tuple[Candidates, Judged, BoolArray]:
         """The candidates that the labels make, solved one by one in the corrected frames, and which of them stand."""

@@ -11,12 +11,15 @@ import numpy as np
 from vision.pictures.media import Bytes, Picture, Rgb, as_stored, decode, is_plain_jpeg, upright
 from vision.pictures.resize import resize
 
+# The engine yields whole pictures; of larger ones the CPU decodes as much as is wanted, which takes less room.
+_MOST_PIXELS = 64_000_000
+
 
 class GpuJpegs:
     """Decodes plain JPEGs on the GPU. Safe to share between threads: one at a time goes there."""
 
     def __init__(self) -> None:
-        """Raises ImportError where nvImageCodec is not installed."""
+        """Raises ImportError where nvImageCodec is not installed, RuntimeError where it does not work."""
         self._codec: Any = importlib.import_module("nvidia.nvimgcodec")
         # All its decoders are allowed: it tries the JPEG engine first, then the GPU's cores, then the CPU.
         self._decoder = self._codec.Decoder()
@@ -24,10 +27,10 @@ class GpuJpegs:
         self._lock = threading.Lock()
 
     def decode(self, data: Bytes, picture: Picture, min_wh: tuple[int, int] | None = None) -> Rgb:
-        """As `media.decode`. The engine knows one size only, the whole; the pixels are halved here as long as they stay
-        at least `min_wh` large. What it cannot decode, or should not be trusted with, is left to the CPU."""
-        pixels = self._decoded(data) if is_plain_jpeg(data) else None
+        """As `media.decode`. The pixels are halved here as long as they stay at least `min_wh` large. What the GPU
+        cannot decode, or should not be trusted with, is left to the CPU."""
         width, height = as_stored(picture.size_wh, picture)
+        pixels = self._decoded(data) if width * height <= _MOST_PIXELS and is_plain_jpeg(data) else None
         if pixels is None or pixels.shape != (height, width, 3):
             return decode(data, picture, min_wh)
         wanted = as_stored(min_wh, picture) if min_wh else (width, height)

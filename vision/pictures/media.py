@@ -56,9 +56,9 @@ _OF_THREAD = threading.local()
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _ORIENTATION, _DATE_TIME = 0x0112, 0x9003
 _OFFSET_TIME, _SUBSEC, _FOCAL_35MM = 0x9011, 0x9291, 0xA405
-# EXIF orientation -> how to turn the stored pixels upright: (quarter turns counter-clockwise, then mirror left-right)
 # What some cameras write behind a picture's end.
 _TRAILER_BYTES = 4096
+# EXIF orientation -> how to turn the stored pixels upright: (quarter turns counter-clockwise, then mirror left-right)
 _UPRIGHT = {
     1: (0, False),
     2: (0, True),
@@ -386,8 +386,10 @@ def upright(pixels: Rgb, picture: Picture) -> Rgb:
 
 
 def is_plain_jpeg(data: Bytes) -> bool:
-    """Whether this is a JPEG of one scan that has come to its end, as cameras write them."""
-    return _is_jpeg(data) and _is_plain(data) and b"\xff\xd9" in bytes(data[-_TRAILER_BYTES:])
+    """Whether this is a JPEG as cameras write them: one scan that has come to its end, and no colours for printers."""
+    if not _is_jpeg(data) or not _is_plain(data) or b"\xff\xd9" not in bytes(data[-_TRAILER_BYTES:]):
+        return False
+    return simplejpeg.decode_jpeg_header(data, strict=False)[2].upper() not in _PRINT_COLOURS
 
 
 def _decode_jpeg(data: Bytes, min_wh: tuple[int, int] | None) -> Rgb:
